@@ -36,7 +36,7 @@ Journal::Journal(LockedJournalFile file, JournalFault fault)
 
 Result<Journal> Journal::open(const std::string& path, const ReplayCallback& replay,
                               JournalFault fault) {
-  IMSS_ASSIGN_OR_RETURN(LockedJournalFile file, open_locked_journal_file(path));
+  IMSS_ASSIGN_OR_RETURN(LockedJournalFile file, open_locked_journal_file(path, fault));
   const std::uint64_t file_bytes = file.bytes;
   Journal journal(std::move(file), std::move(fault));
   if (file_bytes == 0) {

@@ -45,7 +45,8 @@ struct LockedJournalFile {
 // Opens `path` for reading and writing, creates it empty (mode 0600) when absent, and takes the
 // lock. Errors: kBusy when another process holds the lock, kInvalidArgument when it is no regular
 // file, kSystem.
-Result<LockedJournalFile> open_locked_journal_file(const std::string& path);
+Result<LockedJournalFile> open_locked_journal_file(const std::string& path,
+                                                   const JournalFault& fault);
 
 // Creates the file `path` anew, also over an old one, and takes the lock on it. Errors: kSystem,
 // kNoSpace.

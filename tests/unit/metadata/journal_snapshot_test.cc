@@ -90,6 +90,11 @@ TEST_CASE("what a crash left of a snapshot is removed when the file is opened") 
   write_file(directory.snapshot_file(), read_file(directory.file()).substr(0, 90));
   CHECK(replayed(directory.file()) == Records{{1, "a"}});
   CHECK_FALSE(std::filesystem::exists(directory.snapshot_file()));
+  // Also when the crash was in the making of the first file.
+  write_file(directory.snapshot_file(), "part");
+  write_file(directory.file(), "");
+  CHECK(replayed(directory.file()).empty());
+  CHECK_FALSE(std::filesystem::exists(directory.snapshot_file()));
 }
 
 // Commits, writes a snapshot and commits again; ends the process at the step named, exit status 7.
