@@ -35,6 +35,8 @@ class JournalFd {
 // function may end the process, or return an errno for the step to fail with; 0 goes on.
 using JournalFault = std::function<int(std::string_view step)>;
 std::span<const std::string_view> journal_steps();
+// Passes the step `name`, also as a fault point of that name. Returns the errno to fail with, or 0.
+int pass_journal_step(const JournalFault& fault, const char* name);
 
 struct LockedJournalFile {
   JournalFd fd;

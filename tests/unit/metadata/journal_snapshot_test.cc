@@ -1,6 +1,7 @@
 // Compaction of the metadata file, and what a crash at each of its steps leaves.
 #include <algorithm>
 
+#include "segment/fault.h"
 #include "unit/metadata/journal_test_util.h"
 
 namespace imss::journal_test {
@@ -131,7 +132,7 @@ TEST_CASE("a process that dies at any step leaves a file that has all it had com
       const Records after = replayed(directory.file());
       CHECK((after == before || after == committed || after == last));
       if (status == 0) CHECK(after == last);
-      const bool in_snapshot = death.substr(0, 9) == "snapshot." && occurrence == 1;
+      const bool in_snapshot = death.substr(0, 17) == "journal.snapshot." && occurrence == 1;
       if (in_snapshot) CHECK(after == committed);
       CHECK_FALSE(std::filesystem::exists(directory.snapshot_file()));
       Journal journal = open_or_fail(directory.file());
@@ -144,7 +145,7 @@ TEST_CASE("a process that dies at any step leaves a file that has all it had com
 TEST_CASE(
     "a step of a snapshot that fails before the new file has the name leaves the old one in use") {
   for (const std::string_view failing :
-       {"snapshot.created", "snapshot.streamed", "snapshot.synced"}) {
+       {"journal.snapshot.created", "journal.snapshot.streamed", "journal.snapshot.synced"}) {
     CAPTURE(failing);
     const Directory directory;
     bool armed = false;
@@ -171,7 +172,7 @@ TEST_CASE(
   bool armed = false;
   {
     Journal journal = open_or_fail(directory.file(), [&](std::string_view step) {
-      return armed && step == "snapshot.renamed" ? EIO : 0;
+      return armed && step == "journal.snapshot.renamed" ? EIO : 0;
     });
     commit_group(journal, {"a"});
     armed = true;

@@ -141,7 +141,7 @@ TEST_CASE("a server that opened the file just before its owner replaced it gets 
   commit_group(*owner, {"old"});
   int attempts = 0;
   const auto replace_meanwhile = [&](std::string_view step) {
-    if (step != "open.opened" || ++attempts > 1) return 0;
+    if (step != "journal.open.opened" || ++attempts > 1) return 0;
     require_ok(owner->begin_snapshot());
     require_ok(owner->append_snapshot(1, bytes_of("new")));
     require_ok(owner->finish_snapshot());
@@ -272,7 +272,7 @@ TEST_CASE("after a failed sync nothing is committed until a snapshot has written
       return failing.count(std::string(step)) != 0 ? EIO : 0;
     });
     commit_group(journal, {"a"});
-    failing = {"commit.synced"};
+    failing = {"journal.commit.synced"};
     require_ok(journal.append(1, bytes_of("b")));
     CHECK(journal.commit(true).code() == Code::kUnknownOutcome);
     failing.clear();
