@@ -142,6 +142,22 @@ TEST_CASE("a process that dies at any step leaves a file that has all it had com
   }
 }
 
+TEST_CASE("every step is a fault point at which a process can be killed") {
+  for (const std::string_view step : journal_steps()) {
+    CAPTURE(step);
+    const Directory directory;
+    commit_group(*std::make_unique<Journal>(open_or_fail(directory.file())), {"old"});
+    write_file(directory.file(), read_file(directory.file()) + "torn");
+    const int status = exit_status_of([&] {
+      ::setenv("IMSS_FAULT", std::string(step).c_str(), 1);
+      segment::fault_reload();
+      run_and_die_at(directory.file(), "", 1);
+    });
+    CHECK(status == -1);
+    CHECK(replayed(directory.file()).front() == std::pair<std::uint16_t, std::string>(1, "old"));
+  }
+}
+
 TEST_CASE(
     "a step of a snapshot that fails before the new file has the name leaves the old one in use") {
   for (const std::string_view failing :
