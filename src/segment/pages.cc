@@ -71,6 +71,14 @@ bool page_valid(const Segment& segment, std::uint64_t page) {
   return (arena_of_page(segment, page).valid[bit / 64].load(std::memory_order_acquire) >> bit % 64 & 1) != 0;
 }
 
+Status ensure_populated(Segment& segment, Participant& me, std::uint64_t offset, std::uint64_t bytes) {
+  const PageRange range = pages_of(segment, offset, bytes);
+  if (contains_all(arena_of_page(segment, range.first).populated, mask_of(range))) return {};
+  const std::uint64_t from = offset / kPageBytes * kPageBytes;
+  const std::uint64_t to = (offset + bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  return ask_host(segment, me, Request::kPages, from, to - from);
+}
+
 Status set_valid(Segment& segment, Participant& me, PageRange range, bool valid) {
   ArenaDescriptor& arena = arena_of_page(segment, range.first);
   const WordMask mask = mask_of(range);
