@@ -122,7 +122,7 @@ class TableEdit {
 
  private:
   static constexpr std::uint32_t kMaxNodes = 24;
-  static constexpr std::uint32_t kMaxChains = 3;
+  static constexpr std::uint32_t kMaxChains = 4;
   struct Node {
     Bucket* bucket = nullptr;
     std::uint64_t tags0 = 0;
