@@ -193,7 +193,12 @@ Status Extents::return_one(Participant& me, Participant& owner, std::uint32_t sl
   const std::uint32_t index = index_in_container(ref);
   Transaction change(segment_, me);
   IMSS_RETURN_IF_ERROR(change.lock(pool.lock));
+  if (container_class(container) != ref.size_class() || container_sparse(container) != ref.sparse() ||
+      index >= container_total(container)) {
+    return Status(Code::kCorrupt, "a hand holds a reference to what is no extent");
+  }
   Word& bits = container.free_bits[index / 64];
+  if ((bits.load() >> index % 64 & 1) != 0) return Status(Code::kCorrupt, "a hand holds a free extent");
   change.store(bits, bits.load() | 1ULL << index % 64);
   change.store(container.free_count, container.free_count.load() + 1);
   change.store(pool.free_bytes, pool.free_bytes.load() + ref.bytes());
@@ -225,7 +230,7 @@ void Extents::trim(Participant& me) {
   for (const Word& slot : me.hand) {
     const Ref word(slot.load(std::memory_order_relaxed));
     if (word.none()) continue;
-    bytes += word.bytes();
+    if (!word.has(Ref::kReap)) bytes += word.bytes();
     ++occupied;
   }
   const std::uint64_t budget = hand_budget();
@@ -269,12 +274,10 @@ void Extents::give_back_hand_of(Participant& me, Participant& dead) {
   for (std::uint32_t slot = 0; slot < kHandSlots; ++slot) {
     const Ref word(dead.hand[slot].load());
     if (word.none()) continue;
-    if (!segment_.valid_ref(word.bare())) {
-      dead.hand[slot].store(0);
-      continue;
-    }
     if (!word.has(Ref::kReap) && !(word.has(Ref::kRetired) && pinned(word))) {
-      if (!return_one(me, dead, slot).ok()) return;
+      const Status status = return_one(me, dead, slot);
+      if (status.code() == Code::kCorrupt) dead.hand[slot].store(0);
+      if (status.code() == Code::kTimedOut || status.code() == Code::kFenced) return;
       continue;
     }
     Transaction change(segment_, me);

@@ -55,6 +55,26 @@ Status obtain(Segment& segment, Participant& me, Ref ref, PageRange range) {
   return ask_host(segment, me, Request::kPages, from, to - from);
 }
 
+// Ends the claim of `owner`; its pages become valid, or stay holes.
+Status end_claim(Segment& segment, Participant& me, Participant& owner, bool valid) {
+  if (owner.claim_ref.load() == 0) return {};
+  const std::uint64_t pages = owner.claim_pages.load();
+  const PageRange range{pages >> 16, (pages >> 16) + (pages & 0xffff)};
+  ArenaDescriptor& arena = arena_of_page(segment, range.first);
+  const WordMask mask = mask_of(range);
+  Transaction change(segment, me);
+  IMSS_RETURN_IF_ERROR(change.lock(arena.lock));
+  if (owner.claim_ref.load() == 0) return {};
+  for (int i = 0; i < 8; ++i) {
+    const std::uint64_t mine = arena.claimed[i].load() & mask.words[i];
+    if (mine == 0) continue;
+    change.store(arena.claimed[i], arena.claimed[i].load() & ~mine);
+    if (valid) change.store(arena.valid[i], arena.valid[i].load() | mine);
+  }
+  change.store(owner.claim_ref, 0);
+  return change.commit();
+}
+
 }  // namespace
 
 PageRange pages_of(const Segment& segment, std::uint64_t offset, std::uint64_t bytes) {
@@ -102,6 +122,8 @@ Status forget_content(Segment& segment, Participant& me, Ref ref) {
 
 Result<ClaimResult> claim_pages(Segment& segment, Participant& me, Ref ref, PageRange range,
                                 std::uint64_t (&fresh)[8]) {
+  // The claim of a write that failed: its pages stay holes.
+  if (me.claim_ref.load() != 0) IMSS_RETURN_IF_ERROR(end_claim(segment, me, me, false));
   ArenaDescriptor& arena = arena_of_page(segment, range.first);
   const WordMask mask = mask_of(range);
   Backoff backoff(segment);
@@ -139,29 +161,6 @@ Result<ClaimResult> claim_pages(Segment& segment, Participant& me, Ref ref, Page
   }
 }
 
-namespace {
-
-// Ends the claim of `owner`; its pages become valid, or stay holes.
-Status end_claim(Segment& segment, Participant& me, Participant& owner, bool valid) {
-  if (owner.claim_ref.load() == 0) return {};
-  const std::uint64_t pages = owner.claim_pages.load();
-  const PageRange range{pages >> 16, (pages >> 16) + (pages & 0xffff)};
-  ArenaDescriptor& arena = arena_of_page(segment, range.first);
-  const WordMask mask = mask_of(range);
-  Transaction change(segment, me);
-  IMSS_RETURN_IF_ERROR(change.lock(arena.lock));
-  for (int i = 0; i < 8; ++i) {
-    const std::uint64_t mine = arena.claimed[i].load() & mask.words[i];
-    if (mine == 0) continue;
-    change.store(arena.claimed[i], arena.claimed[i].load() & ~mine);
-    if (valid) change.store(arena.valid[i], arena.valid[i].load() | mine);
-  }
-  change.store(owner.claim_ref, 0);
-  return change.commit();
-}
-
-}  // namespace
-
 Status finish_claim(Segment& segment, Participant& me) {
   fault_point("pages.filled");
   return end_claim(segment, me, me, true);
@@ -179,7 +178,7 @@ void abandon_move(Segment& segment, Participant& me, Participant& dead) {
   const Key key{key0, dead.moving_key1.load()};
   Transaction change(segment, me);
   TableEdit edit(table, change);
-  if (!edit.lock({key}).ok()) return;
+  if (!edit.lock({key}).ok() || dead.moving_key0.load() != key0) return;
   Values values;
   Entry* entry = edit.find(key, &values);
   if (entry != nullptr && state_of(values.value1) == EntryState::kMoving) {

@@ -112,6 +112,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   void format(const CreateOptions& options, std::uint64_t address_bytes);
   Status obtain_fixed_regions();
   Result<Participant*> take_slot(std::uint32_t slot);
+  Result<Participant*> inherit_slot(std::uint32_t slot);
+  void occupy(std::uint32_t slot);
+  bool earlier_cleaner_is_done(const Participant& dead);
   Result<Participant*> register_thread();
   void clean_up_slot(std::uint32_t slot);
 
