@@ -157,7 +157,8 @@ struct TableRoot {
   Word ready_buckets;   // buckets whose pages are there
   Word entries;         // about how many; decides when to split the next bucket
   Word arenas_offset;   // offset of Word[kMaxTableArenas]: arena offset of every kBucketsPerArena buckets
-  Word reserved[3];
+  Word wanted;          // a client found few ready buckets left: the host makes more
+  Word reserved[2];
 };
 static_assert(sizeof(TableRoot) == 64);
 
@@ -203,7 +204,8 @@ struct Participant {
   Word request_bytes;
   Word reply;                   // sequence << 16 | code
   Word cleaner;                 // id of who cleans up after this participant, which is dead
-  std::uint64_t reserved2[131];
+  Word claim_bits[8];           // the pages of that arena that it has claimed
+  std::uint64_t reserved2[123];
 };
 static_assert(sizeof(Participant) == 4096);
 

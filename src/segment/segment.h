@@ -28,6 +28,8 @@ struct CreateOptions {
 inline constexpr int kDefaultDeadlineMs = 30'000;
 void set_deadline_ms(int milliseconds);
 int deadline_ms();
+// The same for the calling thread alone; 0 goes back to the common one.
+void set_thread_deadline_ms(int milliseconds);
 
 class Segment : public std::enable_shared_from_this<Segment> {
  public:
