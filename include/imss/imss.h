@@ -405,7 +405,7 @@ IMSS_API int32_t set_data(int32_t id, int32_t block, const void* buffer, size_t 
 IMSS_API int32_t get_ndata(int32_t id, int32_t block, void* buffer, size_t size, off_t offset);
 
 // Replaces a whole block, atomically as set_data does, by `size` bytes (at least 1) of `buffer`
-// followed by zeros.
+// followed by zeros. Only the `size` bytes count in the dataset's size.
 // Errors: EBADF; EINVAL size 0 or larger than the block; ENOSPC; EIO; ETIMEDOUT.
 IMSS_API int32_t set_ndata(int32_t id, int32_t block, const void* buffer, uint32_t size);
 
