@@ -1,0 +1,131 @@
+// A process's connection to the store: the metadata service, the data servers it has mapped, and datasets.
+//
+// The seam between local and remote servers is here: for every server the session asks for its segment; if it
+// is mapped the calling thread executes the operation itself, otherwise the request would be sent. Concurrent:
+// any thread may call any method. Handles are small numbers, valid until released.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/uri.h"
+#include "metadata/namespace.h"
+#include "policies/policy.h"
+#include "store/store.h"
+
+namespace imss::client {
+
+struct DatasetOptions {
+  Policy policy = Policy::kRoundRobin;
+  std::uint64_t block_bytes = 1 << 20;  // 1 byte to 64 MiB
+  std::uint64_t block_count = 0;        // data blocks; 0: grows with what is written
+  std::uint32_t replicas = 1;
+  std::uint32_t server_count = 0;       // 0: all servers of the instance
+  std::uint32_t mode = 0644;
+  std::uint64_t size_bytes = 0;         // of the content; 0: block_count * block_bytes
+};
+
+// The data servers of an instance, in order of position.
+struct InstanceServers {
+  metadata::InstanceInfo info;
+  std::vector<metadata::ServerInfo> servers;
+  std::vector<ServerWeight> weights;                    // server_id = position
+  std::vector<std::shared_ptr<store::Store>> stores;    // null: not on this node, or gone
+  std::uint32_t local_position = kNoLocalServer;        // a server of this process or, else, of this node
+};
+
+// One open dataset. Immutable after opening but for the counters.
+struct Dataset {
+  std::uint64_t id = 0;
+  Uri uri;
+  metadata::Layout layout;
+  std::shared_ptr<const InstanceServers> instance;
+  std::atomic<bool> wrote{false};
+};
+
+struct ConnectOptions {
+  std::vector<std::string> hosts;  // metadata servers
+  std::uint16_t port = 5569;
+};
+
+class Session {
+ public:
+  // Finds the metadata server on this node. Errors: kNotInitialized when none serves that port here,
+  // kNotSupported for a host that is another node.
+  static Result<std::unique_ptr<Session>> connect(const ConnectOptions& options);
+  // Connects to a metadata service whose segment file is known.
+  static Result<std::unique_ptr<Session>> connect_segment(const std::string& segment_name);
+  ~Session();
+
+  metadata::Namespace& names() { return *namespace_; }
+
+  // --- instances ---
+  // Makes an instance of the given servers (ids). Errors: kExists, kInvalidArgument.
+  Status create_instance(const metadata::InstanceInfo& info);
+  // The servers of an instance, mapped. Errors: kNotFound, kIo when no server of it is left.
+  Result<std::shared_ptr<const InstanceServers>> instance(const std::string& name);
+  void forget_instance(const std::string& name);
+  // Removes the instance with everything in it.
+  Status destroy_instance(const std::string& name);
+
+  // --- names ---
+  struct Node {
+    metadata::EntryInfo entry;     // of the last name; type kInstance for an instance's root
+    std::uint64_t directory = 0;   // id when it is a directory
+  };
+  Result<Node> resolve(const Uri& uri);
+  // With `parents`, makes missing directories on the way. Errors: kExists.
+  Status make_directory(const Uri& uri, std::uint32_t mode, bool parents);
+  Status remove_directory(const Uri& uri);
+  Status rename(const Uri& from, const Uri& to, bool no_replace = false);
+  // Removes a dataset's name; its blocks go when nobody has it open.
+  Status unlink(const Uri& uri);
+  Result<store::Attributes> attributes(const Uri& uri);
+  // Entries of a directory after `cookie`, in batches: see Namespace::list.
+  Result<bool> list(const Uri& uri, std::uint64_t cookie, std::size_t limit,
+                    std::vector<metadata::EntryInfo>* out);
+
+  // --- datasets ---
+  // Parent directories are made on demand. The dataset is open on return. Errors: kExists, kInvalidArgument.
+  Result<std::int32_t> create(const Uri& uri, const DatasetOptions& options);
+  Result<std::int32_t> open(const Uri& uri);
+  Status release(std::int32_t handle);
+  // Errors: kBadHandle. The pointer stays good while held, also when the handle is released.
+  Result<std::shared_ptr<Dataset>> dataset(std::int32_t handle);
+
+  // --- blocks (see store.h for the meaning; block numbers from 1) ---
+  Status put(Dataset& dataset, std::uint64_t block, std::span<const std::byte> content);
+  Status get(Dataset& dataset, std::uint64_t block, std::uint64_t offset, std::span<std::byte> out);
+  Status write(Dataset& dataset, std::uint64_t block, std::uint64_t offset, std::span<const std::byte> data);
+  Result<store::View> view(Dataset& dataset, std::uint64_t block);
+  Result<store::Attributes> attributes(Dataset& dataset);
+  // Positions of the servers that hold the block, the first replica first.
+  Result<std::vector<std::uint32_t>> locate(Dataset& dataset, std::uint64_t block);
+
+  // Drops datasets that dead clients left half made or half removed; servers call it now and then.
+  Status reap();
+
+ private:
+  Session() = default;
+  Status drop(const metadata::EntryInfo& entry, const InstanceServers& servers);
+
+  struct HandleTable;
+  std::shared_ptr<metadata::Namespace> namespace_;
+  std::mutex instances_mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const InstanceServers>> instances_;
+  std::unique_ptr<HandleTable> handles_;
+};
+
+// True when `host` names this node.
+bool is_local_host(const std::string& host);
+
+}  // namespace imss::client

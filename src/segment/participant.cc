@@ -1,0 +1,267 @@
+// Registration of threads, the liveness probe, and recovery after a participant that died.
+#include <pthread.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <mutex>
+#include <vector>
+
+#include "segment/extents.h"
+#include "segment/fault.h"
+#include "segment/pages.h"
+#include "segment/robust_mutex.h"
+#include "segment/segment.h"
+#include "segment/table.h"
+#include "segment/transaction.h"
+
+namespace imss::segment {
+namespace {
+
+// The segments that one thread is registered in. Owned by its thread.
+struct ThreadContext {
+  struct Registration {
+    std::uint64_t serial = 0;
+    Participant* participant = nullptr;
+    std::shared_ptr<Segment> segment;
+  };
+  std::vector<Registration> registrations;  // indexed by Segment::local_index()
+
+  Registration* find(const Segment& segment) {
+    const std::uint32_t index = segment.local_index();
+    if (index >= registrations.size() || registrations[index].serial != segment.serial()) return nullptr;
+    return &registrations[index];
+  }
+};
+
+thread_local ThreadContext* thread_context = nullptr;
+
+void unregister(ThreadContext::Registration& registration);
+
+// Ends the registrations of a thread when it ends.
+struct ThreadExit {
+  ~ThreadExit() {
+    ThreadContext* context = thread_context;
+    thread_context = nullptr;
+    if (context == nullptr) return;
+    for (auto& registration : context->registrations) {
+      if (registration.participant != nullptr) unregister(registration);
+    }
+    delete context;
+  }
+};
+thread_local ThreadExit thread_exit;
+
+// A random name of this process; a forked child gets another one.
+std::atomic<std::uint64_t> process_token_value{0};
+
+std::uint64_t process_token() {
+  std::uint64_t token = process_token_value.load();
+  if (token != 0) return token;
+  std::uint64_t fresh = 0;
+  while (fresh == 0) {
+    [[maybe_unused]] const auto filled = ::getrandom(&fresh, sizeof(fresh), 0);
+  }
+  return process_token_value.compare_exchange_strong(token, fresh) ? fresh : token;
+}
+
+// The child's only thread is none of the parent's participants: it forgets the registrations (the memory
+// stays, as it must not touch the parent's robust mutexes) and registers afresh when it touches a segment.
+void forget_after_fork() {
+  thread_context = nullptr;
+  process_token_value.store(0);
+}
+
+ThreadContext& context_of_this_thread() {
+  if (thread_context == nullptr) {
+    static std::once_flag once;
+    std::call_once(once, [] { pthread_atfork(nullptr, nullptr, forget_after_fork); });
+    thread_context = new ThreadContext();
+    [[maybe_unused]] ThreadExit* arm_destructor = &thread_exit;
+  }
+  return *thread_context;
+}
+
+RobustMutex liveness(const Segment& segment, std::uint32_t slot) {
+  return RobustMutex(segment.at<std::byte>(segment.super().liveness_offset + slot * kLivenessBytes));
+}
+
+std::uint32_t slot_of(const Segment& segment, const Participant& participant) {
+  return static_cast<std::uint32_t>(
+      (segment.offset_of(&participant) - segment.super().participants_offset) / sizeof(Participant));
+}
+
+void set_active(const Segment& segment, std::uint32_t slot, bool active) {
+  Word& word = segment.super().active[slot / 64];
+  const std::uint64_t bit = 1ULL << slot % 64;
+  if (active) {
+    word.fetch_or(bit);
+  } else {
+    word.fetch_and(~bit);
+  }
+}
+
+void clear_slot(Participant& participant) {
+  for (Word& pin : participant.pins) pin.store(0);
+  for (Word& pin : participant.view_pins) pin.store(0);
+  participant.view_count.store(0);
+  participant.store_count.store(0);
+  participant.lock_count.store(0);
+  participant.committed.store(0);
+  participant.request.store(0);
+}
+
+void unregister(ThreadContext::Registration& registration) {
+  Segment& segment = *registration.segment;
+  Participant& participant = *registration.participant;
+  const std::uint32_t slot = slot_of(segment, participant);
+  Extents(segment).give_back_hand(participant);
+  clear_slot(participant);
+  set_active(segment, slot, false);
+  participant.id.store(0, std::memory_order_release);
+  liveness(segment, slot).unlock();
+  registration = {};
+}
+
+// Completes what a dead participant had committed and releases its locks. Idempotent; needs no lock.
+void complete_transaction(Segment& segment, Participant& dead) {
+  replay(segment, dead);
+}
+
+}  // namespace
+
+Result<Participant*> Segment::self() {
+  if (thread_context != nullptr) [[likely]] {
+    if (auto* registration = thread_context->find(*this)) return registration->participant;
+  }
+  return register_thread();
+}
+
+Result<Participant*> Segment::register_thread() {
+  for (int round = 0; round < 2; ++round) {
+    for (std::uint32_t slot = 1; slot < super().max_participants; ++slot) {
+      if (participant(slot).id.load(std::memory_order_relaxed) != 0) continue;
+      auto taken = take_slot(slot);
+      if (taken.ok()) return taken;
+    }
+    clean_up();
+  }
+  return Status(Code::kTooManyOpen, "all " + std::to_string(super().max_participants) +
+                                        " participant slots of segment " + name_ +
+                                        " are taken; a larger storage size has more");
+}
+
+Result<Participant*> Segment::register_host() {
+  for (int round = 0; round < 2; ++round) {
+    if (participant(0).id.load() == 0) {
+      auto taken = take_slot(0);
+      if (taken.ok()) return taken;
+    }
+    if (probe(0) == Liveness::kDead) {
+      clean_up_slot(0);  // as an ordinary participant,
+      leave();           // which the host is not
+    }
+  }
+  return Status(Code::kBusy, "segment " + name_ + " is served already by " +
+                                 describe(participant(0).id.load()));
+}
+
+Result<Participant*> Segment::take_slot(std::uint32_t slot) {
+  Participant& mine = participant(slot);
+  RobustMutex mutex = liveness(*this, slot);
+  const auto outcome = mutex.try_lock();
+  if (outcome == RobustMutex::Outcome::kHeld) return Code::kBusy;
+  if (outcome == RobustMutex::Outcome::kOwnerDied) mutex.mark_consistent();
+  if (mine.id.load() != 0) {  // somebody died here and has not been cleaned up
+    mutex.unlock();
+    return Code::kBusy;
+  }
+  clear_slot(mine);
+  const std::uint64_t generation = mine.generation.fetch_add(1) + 1;
+  mine.process.store(process_token());
+  mine.pid_tid.store(static_cast<std::uint64_t>(::getpid()) << 32 | static_cast<std::uint32_t>(::gettid()));
+  set_active(*this, slot, true);
+  mine.id.store(generation << 16 | (slot + 1), std::memory_order_seq_cst);
+  ThreadContext& context = context_of_this_thread();
+  if (context.registrations.size() <= local_index_) context.registrations.resize(local_index_ + 1);
+  context.registrations[local_index_] = {serial_, &mine, shared_from_this()};
+  return &mine;
+}
+
+void Segment::leave() {
+  if (thread_context == nullptr) return;
+  if (auto* registration = thread_context->find(*this)) unregister(*registration);
+}
+
+Segment::Liveness Segment::probe(std::uint32_t slot) {
+  Participant& other = participant(slot);
+  if (thread_context != nullptr) {
+    const auto* registration = thread_context->find(*this);
+    if (registration != nullptr && registration->participant == &other) return Liveness::kAlive;
+  }
+  RobustMutex mutex = liveness(*this, slot);
+  const auto outcome = mutex.try_lock();
+  if (outcome == RobustMutex::Outcome::kHeld) return Liveness::kAlive;
+  const bool dead = other.id.load() != 0;
+  if (dead) {
+    complete_transaction(*this, other);
+    super().unclean.store(1);
+  }
+  if (outcome == RobustMutex::Outcome::kOwnerDied) mutex.mark_consistent();
+  mutex.unlock();
+  return dead ? Liveness::kDead : Liveness::kFree;
+}
+
+std::uint32_t Segment::clean_up() {
+  std::uint32_t cleaned = 0;
+  for (std::uint32_t slot = 0; slot < super().max_participants; ++slot) {
+    if (slot % 64 == 0 && super().active[slot / 64].load() == 0) {
+      slot += 63;
+      continue;
+    }
+    if (participant(slot).id.load() == 0) continue;
+    if (probe(slot) != Liveness::kDead) continue;
+    clean_up_slot(slot);
+    ++cleaned;
+  }
+  return cleaned;
+}
+
+// Each step leaves the slot in a state from which the next cleaner goes on, should this one die too.
+void Segment::clean_up_slot(std::uint32_t slot) {
+  auto me = self();
+  if (!me.ok()) return;
+  RobustMutex mutex = liveness(*this, slot);
+  const auto outcome = mutex.try_lock();
+  if (outcome == RobustMutex::Outcome::kHeld) return;
+  Participant& dead = participant(slot);
+  if (dead.id.load() != 0) {
+    complete_transaction(*this, dead);
+    release_claim(*this, **me, dead);
+    abandon_move(*this, **me, dead);
+    Extents(*this).give_back_hand_of(**me, dead);
+    fault_point("clean_up.hand_returned");
+    clear_slot(dead);
+    super().recoveries.fetch_add(1);
+    set_active(*this, slot, false);
+    dead.id.store(0);
+  }
+  if (outcome == RobustMutex::Outcome::kOwnerDied) mutex.mark_consistent();
+  mutex.unlock();
+}
+
+std::string Segment::describe(std::uint64_t participant_id) const {
+  const std::uint64_t slot = (participant_id & 0xffff) - 1;
+  if (participant_id == 0 || slot >= super().max_participants) return "nobody";
+  const std::uint64_t who = participant(static_cast<std::uint32_t>(slot)).pid_tid.load();
+  return "process " + std::to_string(who >> 32) + " (thread " + std::to_string(who & 0xffffffff) + ")";
+}
+
+std::uint32_t Segment::live_participants() {
+  std::uint32_t alive = 0;
+  for (std::uint32_t slot = 0; slot < super().max_participants; ++slot) {
+    if (participant(slot).id.load() != 0 && probe(slot) == Liveness::kAlive) ++alive;
+  }
+  return alive;
+}
+
+}  // namespace imss::segment

@@ -1,0 +1,128 @@
+// A mapped segment: the file, its mapping, and the registration of threads as participants.
+//
+// Segment is concurrent: any thread may use a mapped segment; each thread that touches its tables is
+// registered as a participant on first use and unregistered when it ends. The mapping lives as long as
+// anybody holds the shared_ptr, registered threads included, because the robust mutexes by which the
+// kernel announces a thread's death lie inside the mapping. After fork the child registers afresh.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "segment/layout.h"
+
+namespace imss::segment {
+
+struct CreateOptions {
+  Role role = Role::kData;
+  std::uint32_t server_id = 0;
+  std::uint64_t capacity_bytes = kMinCapacity;
+  std::uint32_t port = 0;
+  std::uint32_t rank = 0;
+  bool attached = false;
+  std::string host_name;
+};
+
+// Milliseconds after which waiting for another participant or for the host ends with kTimedOut.
+inline constexpr int kDefaultDeadlineMs = 30'000;
+void set_deadline_ms(int milliseconds);
+int deadline_ms();
+
+class Segment : public std::enable_shared_from_this<Segment> {
+ public:
+  // Makes a segment that has no name yet; Host fills it and then publishes it under a name.
+  // Errors: kInvalidArgument (capacity), kSystem.
+  static Result<std::shared_ptr<Segment>> create(const CreateOptions& options);
+  // Maps the segment file `name` of directory(). Errors: kNotFound, kIncompatible, kCorrupt, kSystem.
+  static Result<std::shared_ptr<Segment>> open(const std::string& name);
+  ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  // Gives an unnamed segment its name, atomically. Errors: kExists.
+  Status publish(const std::string& name);
+  // Removes the name if it still stands for this segment; mappings stay valid.
+  void unlink_name();
+
+  Superblock& super() const { return *reinterpret_cast<Superblock*>(base_); }
+  std::byte* base() const { return base_; }
+  int fd() const { return fd_; }
+  const std::string& name() const { return name_; }
+  bool serving() const {
+    return super().state.load(std::memory_order_acquire) == static_cast<std::uint64_t>(State::kServing);
+  }
+
+  bool contains(std::uint64_t offset, std::uint64_t bytes) const {
+    return offset <= size_ && bytes <= size_ - offset;
+  }
+  // REQUIRES: contains(offset, sizeof(T)), checked: a bad offset means a damaged segment and yields the
+  // superblock's scratch-free first page only in release of a caller bug, so callers test with contains()
+  // whatever they read from shared memory.
+  template <typename T>
+  T* at(std::uint64_t offset) const {
+    return reinterpret_cast<T*>(base_ + offset);
+  }
+  std::uint64_t offset_of(const void* address) const {
+    return static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - base_);
+  }
+
+  Participant& participant(std::uint32_t slot) const {
+    return *at<Participant>(super().participants_offset + slot * sizeof(Participant));
+  }
+  ArenaDescriptor& descriptor(std::uint64_t arena) const {
+    return *at<ArenaDescriptor>(super().descriptors_offset + arena * sizeof(ArenaDescriptor));
+  }
+  std::uint64_t arena_of(std::uint64_t offset) const {
+    return (offset - super().arenas_offset) / kArenaBytes;
+  }
+  std::uint64_t arena_offset(std::uint64_t arena) const {
+    return super().arenas_offset + arena * kArenaBytes;
+  }
+  // True for a reference that lies inside the arena area, with a known class.
+  bool valid_ref(Ref ref) const;
+
+  // The calling thread's participant; registers the thread on first use.
+  // Errors: kTooManyOpen when every slot is taken.
+  Result<Participant*> self();
+  // Registers the calling thread as the host, which is slot 0. Errors: kBusy when a host is alive.
+  Result<Participant*> register_host();
+  // Unregisters the calling thread now rather than when it ends.
+  void leave();
+
+  // --- liveness ---
+  enum class Liveness { kAlive, kDead, kFree };
+  // Whether the thread behind a slot lives. For a dead one its committed changes are completed and its
+  // locks released before this returns; the rest is left to clean_up().
+  Liveness probe(std::uint32_t slot);
+  // Cleans up after every dead participant: returns its extents, claims and pins. Must not be called with
+  // locks held. Returns the number of participants cleaned up.
+  std::uint32_t clean_up();
+  // "process 123 (thread 456)" of the participant that a lock word or id names.
+  std::string describe(std::uint64_t participant_id) const;
+  std::uint32_t live_participants();
+
+  std::uint64_t serial() const { return serial_; }
+  std::uint32_t local_index() const { return local_index_; }
+
+ private:
+  Segment() = default;
+  Status map(std::uint64_t size);
+  Status validate() const;
+  void format(const CreateOptions& options, std::uint64_t address_bytes);
+  Status obtain_fixed_regions();
+  Result<Participant*> take_slot(std::uint32_t slot);
+  Result<Participant*> register_thread();
+  void clean_up_slot(std::uint32_t slot);
+
+  std::byte* base_ = nullptr;
+  std::byte* reservation_ = nullptr;
+  std::uint64_t reservation_bytes_ = 0;
+  std::uint64_t size_ = 0;
+  int fd_ = -1;
+  std::string name_;
+  std::uint64_t serial_ = 0;
+  std::uint32_t local_index_ = 0;
+};
+
+}  // namespace imss::segment

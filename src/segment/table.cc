@@ -1,0 +1,543 @@
+#include "segment/table.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <vector>
+
+#include "segment/fault.h"
+
+namespace imss::segment {
+namespace {
+
+constexpr std::uint64_t kSequenceStep = 1ULL << 32;
+constexpr std::uint64_t kTagMask1 = 0xffffffff;  // the tags in the lower half of tags1
+// Split when more than 17 of 20 places of the buckets are taken: keeps an entry below 64 bytes.
+constexpr std::uint64_t kFullNumerator = 17;
+constexpr std::uint64_t kFullDenominator = 20;
+
+bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
+
+std::uint64_t tag_of(std::uint64_t hash) {
+  const std::uint64_t tag = hash >> 56;
+  return tag == 0 ? 1 : tag;
+}
+
+std::uint64_t tag_at(std::uint64_t tags0, std::uint64_t tags1, std::uint32_t index) {
+  return index < 8 ? tags0 >> 8 * index & 0xff : tags1 >> 8 * (index - 8) & 0xff;
+}
+
+void set_tag(std::uint64_t* tags0, std::uint64_t* tags1, std::uint32_t index, std::uint64_t tag) {
+  std::uint64_t* word = index < 8 ? tags0 : tags1;
+  const std::uint32_t shift = 8 * (index < 8 ? index : index - 8);
+  *word = (*word & ~(0xffULL << shift)) | tag << shift;
+}
+
+// Bytes of `word` that equal `tag` get their top bit; may also mark the byte above an equal one.
+std::uint64_t matches(std::uint64_t word, std::uint64_t tag) {
+  const std::uint64_t x = word ^ tag * 0x0101010101010101ULL;
+  return (x - 0x0101010101010101ULL) & ~x & 0x8080808080808080ULL;
+}
+
+Values values_of(const Entry& entry) {
+  return {entry.value0.load(std::memory_order_relaxed), entry.value1.load(std::memory_order_relaxed),
+          entry.value2.load(std::memory_order_relaxed)};
+}
+
+Key key_of(const Entry& entry) {
+  return {entry.key0.load(std::memory_order_relaxed), entry.key1.load(std::memory_order_relaxed)};
+}
+
+std::uint32_t places(bool is_head) { return is_head ? kBucketEntries : kOverflowEntries; }
+
+Entry* match_in(Bucket& bucket, bool is_head, std::uint64_t tags0, std::uint64_t tags1, std::uint64_t tag,
+                Key key) {
+  for (std::uint64_t hits = matches(tags0, tag); hits != 0; hits &= hits - 1) {
+    const auto index = static_cast<std::uint32_t>(std::countr_zero(hits)) / 8;
+    if (index >= places(is_head)) break;
+    if (tag_at(tags0, tags1, index) == tag && key_of(bucket.entries[index]) == key) {
+      return &bucket.entries[index];
+    }
+  }
+  if (!is_head) return nullptr;
+  for (std::uint64_t hits = matches(tags1 & kTagMask1, tag) & kTagMask1; hits != 0; hits &= hits - 1) {
+    const auto index = 8 + static_cast<std::uint32_t>(std::countr_zero(hits)) / 8;
+    if (tag_at(tags0, tags1, index) == tag && key_of(bucket.entries[index]) == key) {
+      return &bucket.entries[index];
+    }
+  }
+  return nullptr;
+}
+
+Bucket* next_of(const Segment& segment, const Bucket& bucket) {
+  const std::uint64_t offset = bucket.next.load(std::memory_order_acquire);
+  if (offset == 0 || offset % 32 != 0 || !segment.contains(offset, kOverflowBytes)) return nullptr;
+  return segment.at<Bucket>(offset);
+}
+
+}  // namespace
+
+std::uint64_t hash_of(Key key) {
+  // Two rounds of a multiply-xorshift finaliser (the constants of splitmix64).
+  std::uint64_t x = key.first * 0x9e3779b97f4a7c15ULL + key.second;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+  return x ^ x >> 31;
+}
+
+std::uint64_t Table::bucket_index(std::uint64_t hash, std::uint64_t buckets) {
+  const std::uint64_t half = std::bit_floor(buckets);
+  const std::uint64_t index = hash & (2 * half - 1);
+  return index < buckets ? index : hash & (half - 1);
+}
+
+Bucket* Table::bucket(std::uint64_t index) const {
+  const Word* arenas = segment_->at<Word>(root_->arenas_offset);
+  const std::uint64_t arena = arenas[index / kBucketsPerArena].load(std::memory_order_acquire);
+  return segment_->at<Bucket>(arena + index % kBucketsPerArena * sizeof(Bucket));
+}
+
+bool Table::wait_for_writer(Bucket& head, Backoff& backoff) const {
+  const std::uint64_t holder = head.lock.load();
+  const bool go_on = backoff.wait(false);
+  if (holder != 0 && head.lock.load() == holder) {
+    const auto slot = static_cast<std::uint32_t>((holder & 0xffff) - 1);
+    if (slot < segment_->super().max_participants) segment_->probe(slot);
+  }
+  return go_on;
+}
+
+Status Table::find(Key key, Snapshot* snapshot) const {
+  const std::uint64_t hash = hash_of(key);
+  const std::uint64_t tag = tag_of(hash);
+  Backoff backoff(*segment_);
+  for (;;) {
+    const std::uint64_t count = buckets();
+    Bucket* head = bucket(bucket_index(hash, count));
+    const std::uint64_t first = head->tags1.load(std::memory_order_acquire);
+    if (changing(first)) [[unlikely]] {
+      if (!wait_for_writer(*head, backoff)) {
+        return Status(Code::kTimedOut, "a bucket of segment " + segment_->name() + " is being changed by " +
+                                           segment_->describe(head->lock.load()) + ", which does not run");
+      }
+      continue;
+    }
+    Entry* entry = nullptr;
+    std::uint32_t steps = 0;
+    for (Bucket* node = head; node != nullptr && entry == nullptr && steps < 4096;
+         node = next_of(*segment_, *node), ++steps) {
+      entry = match_in(*node, node == head, node->tags0.load(std::memory_order_acquire),
+                       node->tags1.load(std::memory_order_acquire), tag, key);
+      if (entry != nullptr) snapshot->values = values_of(*entry);
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (head->tags1.load(std::memory_order_acquire) != first) continue;
+    if (entry == nullptr && bucket_index(hash, buckets()) != bucket_index(hash, count)) continue;
+    snapshot->entry = entry;
+    snapshot->head = head;
+    snapshot->sequence_word = first;
+    return {};
+  }
+}
+
+Status Table::put(Participant& me, Key key, const Values& values, bool replace) {
+  Held spare;
+  bool has_spare = false;
+  for (;;) {
+    Transaction change(*segment_, me);
+    TableEdit edit(*this, change);
+    if (has_spare) edit.use_overflow(spare);
+    IMSS_RETURN_IF_ERROR(edit.lock({key}));
+    Entry* entry = edit.find(key, nullptr);
+    Status status;
+    if (entry != nullptr && !replace) {
+      status = Code::kExists;
+    } else if (entry != nullptr) {
+      edit.update(key, entry, values);
+    } else {
+      status = edit.insert(me, key, values);
+    }
+    if (status.code() == Code::kAgain) {
+      change.release();
+      IMSS_ASSIGN_OR_RETURN(spare, TableEdit::provide_overflow(*segment_, me));
+      has_spare = true;
+      continue;
+    }
+    if (status.ok()) {
+      edit.finish();
+      status = change.commit();
+    }
+    change.release();
+    if (has_spare && !(status.ok() && edit.spare_used())) Extents(*segment_).put_back(me, spare);
+    IMSS_RETURN_IF_ERROR(status);
+    return entry == nullptr ? grow_if_full(me) : Status();
+  }
+}
+
+Status Table::erase(Participant& me, Key key) {
+  Transaction change(*segment_, me);
+  TableEdit edit(*this, change);
+  IMSS_RETURN_IF_ERROR(edit.lock({key}));
+  Entry* entry = edit.find(key, nullptr);
+  if (entry == nullptr) return Code::kNotFound;
+  edit.erase(key, entry);
+  edit.finish();
+  return change.commit();
+}
+
+Status Table::for_each(const std::function<bool(Key, const Values&)>& visit) const {
+  std::vector<std::pair<Key, Values>> seen;
+  for (std::uint64_t index = 0; index < buckets(); ++index) {
+    Bucket* head = bucket(index);
+    Backoff backoff(*segment_);
+    for (;;) {
+      seen.clear();
+      const std::uint64_t first = head->tags1.load(std::memory_order_acquire);
+      if (changing(first)) {
+        if (!wait_for_writer(*head, backoff)) return Code::kTimedOut;
+        continue;
+      }
+      std::uint32_t steps = 0;
+      for (Bucket* node = head; node != nullptr && steps < 4096; node = next_of(*segment_, *node), ++steps) {
+        const std::uint64_t tags0 = node->tags0.load(std::memory_order_acquire);
+        const std::uint64_t tags1 = node->tags1.load(std::memory_order_acquire);
+        for (std::uint32_t i = 0; i < places(node == head); ++i) {
+          if (tag_at(tags0, tags1, i) == 0) continue;
+          seen.emplace_back(key_of(node->entries[i]), values_of(node->entries[i]));
+        }
+      }
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (head->tags1.load(std::memory_order_acquire) == first) break;
+    }
+    for (const auto& [key, values] : seen) {
+      if (!visit(key, values)) return {};
+    }
+  }
+  return {};
+}
+
+// --- TableEdit -------------------------------------------------------------------------------------
+
+Status TableEdit::lock(std::initializer_list<Key> keys) {
+  for (;;) {
+    buckets_ = table_.buckets();
+    std::array<Bucket*, kMaxChains> heads{};
+    std::uint32_t count = 0;
+    for (const Key& key : keys) {
+      Bucket* head = table_.bucket(Table::bucket_index(hash_of(key), buckets_));
+      std::uint32_t place = 0;
+      while (place < count && heads[place] < head) ++place;
+      if (place < count && heads[place] == head) continue;
+      assert(count < kMaxChains);
+      for (std::uint32_t i = count; i > place; --i) heads[i] = heads[i - 1];
+      heads[place] = head;
+      ++count;
+    }
+    const std::uint32_t mark = change_.lock_mark();
+    for (std::uint32_t i = 0; i < count; ++i) IMSS_RETURN_IF_ERROR(change_.lock(heads[i]->lock));
+    // A split needs the lock of the bucket it splits, so under the lock the answer is final.
+    const std::uint64_t now = table_.buckets();
+    const bool moved = std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
+      return Table::bucket_index(hash_of(key), now) != Table::bucket_index(hash_of(key), buckets_);
+    });
+    if (moved) {
+      change_.release_after(mark);
+      continue;
+    }
+    chain_count_ = count;
+    for (std::uint32_t i = 0; i < count; ++i) IMSS_RETURN_IF_ERROR(load(chains_[i], heads[i]));
+    return {};
+  }
+}
+
+Status TableEdit::load(Chain& chain, Bucket* head) {
+  chain.head = head;
+  chain.count = 0;
+  chain.begun = false;
+  for (Bucket* node = head; node != nullptr; node = next_of(table_.segment(), *node)) {
+    if (chain.count == kMaxNodes) return Status(Code::kBusy, "a chain of a hash table is too long");
+    chain.nodes[chain.count++] = {node, node->tags0.load(), node->tags1.load(), false};
+  }
+  return {};
+}
+
+TableEdit::Chain& TableEdit::chain_of(Key key) {
+  Bucket* head = table_.bucket(Table::bucket_index(hash_of(key), buckets_));
+  return *std::find_if(chains_.begin(), chains_.begin() + chain_count_,
+                       [&](const Chain& chain) { return chain.head == head; });
+}
+
+Entry* TableEdit::find(Key key, Values* values) {
+  Chain& chain = chain_of(key);
+  const std::uint64_t tag = tag_of(hash_of(key));
+  for (std::uint32_t i = 0; i < chain.count; ++i) {
+    const Node& node = chain.nodes[i];
+    Entry* entry = match_in(*node.bucket, i == 0, node.tags0, node.tags1, tag, key);
+    if (entry == nullptr) continue;
+    if (values != nullptr) *values = values_of(*entry);
+    return entry;
+  }
+  return nullptr;
+}
+
+void TableEdit::begin(Chain& chain) {
+  if (chain.begun) return;
+  chain.begun = true;
+  // Readers that see an odd sequence wait for the even one that finish() stores last.
+  change_.store(chain.head->tags1, chain.head->tags1.load() + kSequenceStep);
+}
+
+void TableEdit::store_entry(Entry& entry, Key key, const Values& values) {
+  change_.store(entry.key0, key.first);
+  change_.store(entry.key1, key.second);
+  change_.store(entry.value0, values.value0);
+  change_.store(entry.value1, values.value1);
+  change_.store(entry.value2, values.value2);
+}
+
+Status TableEdit::insert(Participant& me, Key key, const Values& values) {
+  Chain& chain = chain_of(key);
+  const std::uint64_t tag = tag_of(hash_of(key));
+  for (std::uint32_t i = 0; i < chain.count; ++i) {
+    Node& node = chain.nodes[i];
+    for (std::uint32_t place = 0; place < places(i == 0); ++place) {
+      if (tag_at(node.tags0, node.tags1, place) != 0) continue;
+      begin(chain);
+      store_entry(node.bucket->entries[place], key, values);
+      set_tag(&node.tags0, &node.tags1, place, tag);
+      node.changed = true;
+      table_.root().entries.fetch_add(1, std::memory_order_relaxed);
+      return {};
+    }
+  }
+  if (!has_spare_ || spare_used_) return Code::kAgain;
+  if (chain.count == kMaxNodes) return Status(Code::kBusy, "a chain of a hash table is too long");
+  // Nobody sees the overflow bucket before the chain's last bucket links it.
+  auto* fresh = table_.segment().at<Bucket>(spare_.ref.offset());
+  for (Word* word = &fresh->lock; word != &fresh->lock + kOverflowBytes / sizeof(Word); ++word) word->store(0);
+  Bucket* last = chain.nodes[chain.count - 1].bucket;
+  begin(chain);
+  change_.store(last->next, spare_.ref.offset());
+  change_.store(me.hand[spare_.slot], 0);
+  Node& node = chain.nodes[chain.count++];
+  node = {fresh, 0, 0, true};
+  store_entry(fresh->entries[0], key, values);
+  set_tag(&node.tags0, &node.tags1, 0, tag);
+  spare_used_ = true;
+  table_.root().entries.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+void TableEdit::update(Key key, Entry* entry, const Values& values) {
+  begin(chain_of(key));
+  change_.store(entry->value0, values.value0);
+  change_.store(entry->value1, values.value1);
+  change_.store(entry->value2, values.value2);
+}
+
+void TableEdit::erase(Key key, Entry* entry) {
+  Chain& chain = chain_of(key);
+  begin(chain);
+  for (std::uint32_t i = 0; i < chain.count; ++i) {
+    Node& node = chain.nodes[i];
+    const std::uint32_t count = places(i == 0);
+    if (entry < node.bucket->entries || entry >= node.bucket->entries + count) continue;
+    set_tag(&node.tags0, &node.tags1, static_cast<std::uint32_t>(entry - node.bucket->entries), 0);
+    node.changed = true;
+  }
+  table_.root().entries.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void TableEdit::finish() {
+  for (std::uint32_t c = 0; c < chain_count_; ++c) {
+    Chain& chain = chains_[c];
+    if (!chain.begun) continue;
+    for (std::uint32_t i = 0; i < chain.count; ++i) {
+      const Node& node = chain.nodes[i];
+      if (!node.changed) continue;
+      change_.store(node.bucket->tags0, node.tags0);
+      if (i > 0) change_.store(node.bucket->tags1, node.tags1);
+    }
+    const std::uint64_t sequence = (chain.head->tags1.load() & ~kTagMask1) + 2 * kSequenceStep;
+    change_.store(chain.head->tags1, sequence | (chain.nodes[0].tags1 & kTagMask1));
+  }
+}
+
+Result<Held> TableEdit::provide_overflow(Segment& segment, Participant& me) {
+  return Extents(segment).take(me, class_for(kOverflowBytes), false);
+}
+
+// --- Growth ------------------------------------------------------------------------------------------
+
+Status Table::grow_if_full(Participant& me) {
+  for (int round = 0; round < 2; ++round) {
+    if (entries() * kFullDenominator <= buckets() * kBucketEntries * kFullNumerator) return {};
+    const Status status = split_one(me);
+    if (status.code() == Code::kBusy) return {};  // somebody else splits
+    // A table that cannot grow for want of memory still works, with longer chains.
+    if (status.code() == Code::kNoSpace) return {};
+    IMSS_RETURN_IF_ERROR(status);
+  }
+  return {};
+}
+
+namespace {
+
+struct Split {
+  std::vector<std::pair<Key, Values>> stay_in_overflow;
+  std::vector<std::pair<Key, Values>> leave;
+  std::uint32_t stay = 0;
+};
+
+}  // namespace
+
+// What stays fits into the head again: moves it there and returns the overflow buckets to the hand.
+void Table::fold_overflow(Participant& me, Transaction& change, TableEdit& edit,
+                          const std::vector<std::pair<Key, Values>>& stay_in_overflow) {
+  auto& chain = edit.chains_[0];
+  auto& first = chain.nodes[0];
+  std::uint32_t place = 0;
+  for (const auto& [key, values] : stay_in_overflow) {
+    while (tag_at(first.tags0, first.tags1, place) != 0) ++place;
+    edit.store_entry(chain.head->entries[place], key, values);
+    set_tag(&first.tags0, &first.tags1, place, tag_of(hash_of(key)));
+  }
+  first.changed = true;
+  std::uint32_t slot = 0;
+  for (std::uint32_t i = 1; i < chain.count; ++i) {
+    while (me.hand[slot].load() != 0) ++slot;
+    const Ref ref(segment_->offset_of(chain.nodes[i].bucket), class_for(kOverflowBytes), false);
+    change.store(me.hand[slot++], ref.word());
+  }
+  change.store(chain.head->next, 0);
+  chain.count = 1;
+}
+
+// Fills a bucket that nobody sees yet, with overflow buckets from `spares` as needed. Returns how many.
+std::uint32_t Table::fill_new_bucket(Participant& me, Transaction& change, Bucket* node,
+                                     const std::vector<std::pair<Key, Values>>& entries,
+                                     const std::array<Held, kMaxSpares>& spares) {
+  const auto clear_header = [](Bucket* bucket) {
+    for (Word* word = &bucket->lock; word != &bucket->lock + 4; ++word) word->store(0);
+  };
+  std::uint64_t tags0 = 0;
+  std::uint64_t tags1 = 0;
+  std::uint32_t place = 0;
+  std::uint32_t used_spares = 0;
+  const Bucket* head = node;
+  clear_header(node);
+  for (const auto& [key, values] : entries) {
+    if (place == places(node == head)) {
+      node->tags0.store(tags0);
+      node->tags1.store(tags1);
+      const Held& spare = spares[used_spares++];
+      node->next.store(spare.ref.offset());
+      node = segment_->at<Bucket>(spare.ref.offset());
+      clear_header(node);
+      change.store(me.hand[spare.slot], 0);
+      tags0 = tags1 = 0;
+      place = 0;
+    }
+    Entry& entry = node->entries[place];
+    entry.key0.store(key.first, std::memory_order_relaxed);
+    entry.key1.store(key.second, std::memory_order_relaxed);
+    entry.value0.store(values.value0, std::memory_order_relaxed);
+    entry.value1.store(values.value1, std::memory_order_relaxed);
+    entry.value2.store(values.value2, std::memory_order_relaxed);
+    set_tag(&tags0, &tags1, place++, tag_of(hash_of(key)));
+  }
+  node->tags0.store(tags0);
+  node->tags1.store(tags1);
+  return used_spares;
+}
+
+// Splits the next bucket in order. The new bucket is filled before anybody can see it.
+Status Table::split_one(Participant& me) {
+  if (buckets() + 1 > root_->ready_buckets.load()) {
+    IMSS_RETURN_IF_ERROR(ask_host(*segment_, me, Request::kBuckets, index_, 0));
+  }
+  // The overflow buckets the new chain may need are taken before any lock.
+  std::array<Held, kMaxSpares> spares;
+  std::uint32_t spare_count = 0;
+  std::uint32_t wanted = 0;
+  Extents extents(*segment_);
+  Status status = Code::kAgain;
+  while (status.code() == Code::kAgain) {
+    while (spare_count < wanted) {
+      auto held = TableEdit::provide_overflow(*segment_, me);
+      if (!held.ok()) {
+        status = held.status();
+        break;
+      }
+      spares[spare_count++] = *held;
+    }
+    if (spare_count < wanted) break;
+    Transaction change(*segment_, me);
+    if (!change.try_lock(root_->lock)) {
+      status = Code::kBusy;
+      break;
+    }
+    const std::uint64_t count = buckets();
+    if (count + 1 > root_->ready_buckets.load()) {
+      status = Code::kBusy;
+      break;
+    }
+    const std::uint64_t victim = count - std::bit_floor(count);
+    TableEdit edit(*this, change);
+    Bucket* head = bucket(victim);
+    status = change.lock(head->lock);
+    if (!status.ok()) break;
+    status = edit.load(edit.chains_[0], head);
+    if (!status.ok()) break;
+    edit.chain_count_ = 1;
+    auto& chain = edit.chains_[0];
+
+    Split split;
+    for (std::uint32_t i = 0; i < chain.count; ++i) {
+      auto& node = chain.nodes[i];
+      for (std::uint32_t place = 0; place < places(i == 0); ++place) {
+        if (tag_at(node.tags0, node.tags1, place) == 0) continue;
+        const Key key = key_of(node.bucket->entries[place]);
+        if (bucket_index(hash_of(key), count + 1) == count) {
+          split.leave.emplace_back(key, values_of(node.bucket->entries[place]));
+          set_tag(&node.tags0, &node.tags1, place, 0);
+          node.changed = true;
+        } else {
+          ++split.stay;
+          if (i > 0) split.stay_in_overflow.emplace_back(key, values_of(node.bucket->entries[place]));
+        }
+      }
+    }
+    const std::size_t beyond = split.leave.size() > kBucketEntries ? split.leave.size() - kBucketEntries : 0;
+    wanted = static_cast<std::uint32_t>((beyond + kOverflowEntries - 1) / kOverflowEntries);
+    if (wanted > spares.size()) {
+      status = Code::kBusy;  // an extraordinary chain: leave it long
+      break;
+    }
+    if (wanted > spare_count) {
+      status = Code::kAgain;
+      continue;
+    }
+    const std::uint32_t used_spares = fill_new_bucket(me, change, bucket(count), split.leave, spares);
+    edit.begin(chain);
+    // Linearisation point: the new bucket counts. Readers of the old chain see its sequence change.
+    change.store(root_->buckets, count + 1);
+    const auto empty_slots = static_cast<std::uint32_t>(std::count_if(
+        std::begin(me.hand), std::end(me.hand), [](const Word& word) { return word.load() == 0; }));
+    if (chain.count > 1 && chain.count - 1 <= empty_slots && split.stay <= kBucketEntries &&
+        change.room() > 5 * kBucketEntries + 2 * chain.count) {
+      fold_overflow(me, change, edit, split.stay_in_overflow);
+    }
+    edit.finish();
+    status = change.commit();
+    if (status.ok()) {
+      std::copy(spares.begin() + used_spares, spares.begin() + spare_count, spares.begin());
+      spare_count -= used_spares;
+      fault_point("table.split");
+    }
+  }
+  for (std::uint32_t i = 0; i < spare_count; ++i) extents.put_back(me, spares[i]);
+  return status;
+}
+
+}  // namespace imss::segment

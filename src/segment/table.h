@@ -1,0 +1,156 @@
+// A concurrent hash table of 40-byte entries in a segment: linear hashing over 512-byte buckets.
+//
+// Readers take no lock: they read a chain and then its sequence again. Writers lock one chain (a bucket and
+// its overflow buckets) through a transaction. The table grows by splitting one bucket at a time under that
+// bucket's lock; the store to TableRoot::buckets publishes the new bucket, so nobody else waits. With about 10
+// entries in 12 places a stored entry costs less than 64 bytes. Source: W. Litwin, "Linear hashing", VLDB 1980.
+//
+// Table is concurrent and holds no state of its own; TableEdit belongs to one thread.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <initializer_list>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "segment/extents.h"
+#include "segment/segment.h"
+#include "segment/transaction.h"
+
+namespace imss::segment {
+
+struct Key {
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+  bool operator==(const Key&) const = default;
+};
+
+struct Values {
+  std::uint64_t value0 = 0;
+  std::uint64_t value1 = 0;
+  std::uint64_t value2 = 0;
+};
+
+std::uint64_t hash_of(Key key);
+
+// What find() saw. `entry` is null when the key was absent.
+struct Snapshot {
+  Entry* entry = nullptr;
+  Values values;
+  Bucket* head = nullptr;
+  std::uint64_t sequence_word = 0;
+};
+
+class TableEdit;
+
+class Table {
+ public:
+  Table(Segment& segment, std::uint32_t index)
+      : segment_(&segment), root_(&segment.super().tables[index]), index_(index) {}
+
+  // Looks a key up without a lock. Errors: kTimedOut, kCorrupt.
+  Status find(Key key, Snapshot* snapshot) const;
+  // Whether nothing in the chain changed since the snapshot was taken.
+  bool unchanged(const Snapshot& snapshot) const {
+    return snapshot.head->tags1.load(std::memory_order_seq_cst) == snapshot.sequence_word;
+  }
+
+  // Inserts or replaces one entry. Errors: kNoSpace, kTimedOut, kFenced; kExists when `replace` is false.
+  Status put(Participant& me, Key key, const Values& values, bool replace);
+  // Removes one entry. Errors: kNotFound, kTimedOut, kFenced.
+  Status erase(Participant& me, Key key);
+
+  // Splits buckets while the table is fuller than it should be. REQUIRES: no locks held.
+  Status grow_if_full(Participant& me);
+  // Calls `visit` for every entry at least once, also while others change the table. `visit` returns false to
+  // stop. It runs without locks held.
+  Status for_each(const std::function<bool(Key, const Values&)>& visit) const;
+
+  Segment& segment() const { return *segment_; }
+  std::uint64_t buckets() const { return root_->buckets.load(std::memory_order_acquire); }
+  std::uint64_t entries() const { return root_->entries.load(); }
+  TableRoot& root() const { return *root_; }
+  Bucket* bucket(std::uint64_t index) const;
+  static std::uint64_t bucket_index(std::uint64_t hash, std::uint64_t buckets);
+
+  // Host: makes `count` more buckets usable, whose memory it has obtained and which are zero.
+  static constexpr std::uint64_t kFirstBuckets = 16;
+
+ private:
+  friend class TableEdit;
+  bool wait_for_writer(Bucket& head, Backoff& backoff) const;
+  static constexpr std::uint32_t kMaxSpares = 4;
+  Status split_one(Participant& me);
+  void fold_overflow(Participant& me, Transaction& change, TableEdit& edit,
+                     const std::vector<std::pair<Key, Values>>& stay_in_overflow);
+  std::uint32_t fill_new_bucket(Participant& me, Transaction& change, Bucket* node,
+                                const std::vector<std::pair<Key, Values>>& entries,
+                                const std::array<Held, kMaxSpares>& spares);
+
+  Segment* segment_;
+  TableRoot* root_;
+  std::uint32_t index_;
+};
+
+// Changes of one or more entries as part of a transaction. Use: lock(keys), find/insert/update/erase in any
+// order, finish(), then Transaction::commit().
+class TableEdit {
+ public:
+  TableEdit(Table table, Transaction& change) : table_(table), change_(change) {}
+
+  // Locks the chains of the keys, in order of their offsets. Errors: kTimedOut.
+  Status lock(std::initializer_list<Key> keys);
+  // REQUIRES (all below): the key's chain was locked.
+  Entry* find(Key key, Values* values);
+  // Errors: kAgain when an overflow bucket is needed: release the transaction, provide one with
+  // provide_overflow(), and start over.
+  Status insert(Participant& me, Key key, const Values& values);
+  void update(Key key, Entry* entry, const Values& values);
+  void erase(Key key, Entry* entry);
+  // Emits the last stores. REQUIRES: called once, before commit.
+  void finish();
+
+  // An extent of the hand that insert() may use as an overflow bucket.
+  static Result<Held> provide_overflow(Segment& segment, Participant& me);
+  void use_overflow(const Held& held) {
+    spare_ = held;
+    has_spare_ = true;
+  }
+  bool spare_used() const { return spare_used_; }
+
+ private:
+  static constexpr std::uint32_t kMaxNodes = 24;
+  static constexpr std::uint32_t kMaxChains = 3;
+  struct Node {
+    Bucket* bucket = nullptr;
+    std::uint64_t tags0 = 0;
+    std::uint64_t tags1 = 0;
+    bool changed = false;
+  };
+  struct Chain {
+    Bucket* head = nullptr;
+    std::array<Node, kMaxNodes> nodes;
+    std::uint32_t count = 0;
+    bool begun = false;
+  };
+
+  Chain& chain_of(Key key);
+  Status load(Chain& chain, Bucket* head);
+  void begin(Chain& chain);
+  void store_entry(Entry& entry, Key key, const Values& values);
+
+  Table table_;
+  Transaction& change_;
+  std::array<Chain, kMaxChains> chains_;
+  std::uint32_t chain_count_ = 0;
+  std::uint64_t buckets_ = 0;
+  Held spare_;
+  bool has_spare_ = false;
+  bool spare_used_ = false;
+
+  friend class Table;
+};
+
+}  // namespace imss::segment
