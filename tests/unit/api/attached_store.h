@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -74,6 +75,22 @@ using Bytes = std::vector<unsigned char>;
 
 inline Bytes block_of(unsigned char value) { return Bytes(kBlockBytes, value); }
 
+// A block in a failure's message: its size and its first runs of equal bytes.
+template <typename Byte>
+std::string summary(const std::vector<Byte>& bytes) {
+  constexpr int kRunsShown = 8;
+  std::string text = std::to_string(bytes.size()) + " bytes:";
+  int runs = 0;
+  for (std::size_t begin = 0; begin < bytes.size() && runs < kRunsShown; ++runs) {
+    std::size_t end = begin;
+    while (end < bytes.size() && bytes[end] == bytes[begin]) ++end;
+    text += " " + std::to_string(end - begin) + " x " +
+            std::to_string(static_cast<unsigned>(bytes[begin]));
+    begin = end;
+  }
+  return runs == kRunsShown ? text + " ..." : text;
+}
+
 inline Bytes get_block(std::int32_t id, std::int32_t block) {
   Bytes bytes = block_of(0xEE);
   REQUIRE(failure(get_data(id, block, bytes.data())) == 0);
@@ -81,3 +98,16 @@ inline Bytes get_block(std::int32_t id, std::int32_t block) {
 }
 
 }  // namespace api_test
+
+template <>
+struct Catch::StringMaker<std::vector<unsigned char>> {
+  static std::string convert(const std::vector<unsigned char>& bytes) {
+    return api_test::summary(bytes);
+  }
+};
+template <>
+struct Catch::StringMaker<std::vector<std::byte>> {
+  static std::string convert(const std::vector<std::byte>& bytes) {
+    return api_test::summary(bytes);
+  }
+};

@@ -1,4 +1,6 @@
 // Storing and reading blocks through imss.h.
+#include <sys/wait.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -296,4 +298,48 @@ TEST_CASE("block sizes from 1 KiB to 64 MiB are kept exactly") {
   }
   CHECK(failure(create_dataset(uri_of("large").c_str(), "RR", 1, 65537, 1, 1)) == EINVAL);
   CHECK(create_dataset(uri_of("largest").c_str(), "RR", 1, 65536, 1, 1) >= 0);
+}
+
+TEST_CASE("a release beside other threads' calls lets each succeed or fail with EBADF") {
+  const AttachedStore store;
+  create("released");
+  std::atomic<int> unexpected{0};
+  for (int round = 0; round < 50; ++round) {
+    const std::int32_t id = open_dataset(uri_of("released").c_str());
+    REQUIRE(failure(id) == 0);
+    std::atomic<bool> reading{false};
+    std::thread reader([&] {
+      Bytes bytes = block_of(0xEE);
+      int error_number = 0;
+      while (error_number == 0) {
+        error_number = failure(get_data(id, 1, bytes.data()));
+        if (error_number == 0 && bytes != block_of(0)) ++unexpected;
+        reading = true;
+      }
+      if (error_number != EBADF) ++unexpected;
+    });
+    while (!reading.load()) std::this_thread::yield();
+    if (release_dataset(id) != 0) ++unexpected;
+    reader.join();
+  }
+  CHECK(unexpected == 0);
+}
+
+TEST_CASE("a fork child goes on as a client with the id it inherited") {
+  const AttachedStore store;
+  const std::int32_t id = create("forked");
+  REQUIRE(set_data(id, 1, block_of(1).data(), 0, 0) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    Bytes bytes = block_of(0xEE);
+    const bool read = get_data(id, 1, bytes.data()) == 0 && bytes == block_of(1);
+    const bool written = set_data(id, 2, block_of(2).data(), 0, 0) == 0;
+    _exit(read && written ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(get_block(id, 2) == block_of(2));
 }
