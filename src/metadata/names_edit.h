@@ -99,7 +99,8 @@ Status Namespace::edit_names(segment::Participant& me, std::initializer_list<Nam
     }
     if (has_spare && !(status.ok() && used)) segment::Extents(*segment_).put_back(me, spare);
     IMSS_RETURN_IF_ERROR(status);
-    return entries_.grow_if_full(me);
+    entries_.grow_if_full(me);
+    return {};
   }
 }
 
