@@ -98,15 +98,17 @@ class [[nodiscard]] Result {
 
 }  // namespace imss
 
-// Leaves the calling function with the status when it is not ok.
-#define IMSS_RETURN_IF_ERROR(expression)                  \
-  do {                                                    \
-    ::imss::Status imss_status_ = (expression);           \
-    if (!imss_status_.ok()) return imss_status_;          \
-  } while (false)
-
 #define IMSS_CONCAT_INNER(a, b) a##b
 #define IMSS_CONCAT(a, b) IMSS_CONCAT_INNER(a, b)
+// Leaves the calling function with the status when it is not ok.
+#define IMSS_RETURN_IF_ERROR(expression) \
+  IMSS_RETURN_IF_ERROR_IMPL(IMSS_CONCAT(imss_status_, __LINE__), expression)
+#define IMSS_RETURN_IF_ERROR_IMPL(status, expression) \
+  do {                                                \
+    ::imss::Status status = (expression);             \
+    if (!status.ok()) return status;                  \
+  } while (false)
+
 // Declares `target` from a Result, or leaves the calling function with its status.
 #define IMSS_ASSIGN_OR_RETURN(target, expression) \
   IMSS_ASSIGN_OR_RETURN_IMPL(IMSS_CONCAT(imss_result_, __LINE__), target, expression)

@@ -36,7 +36,7 @@ Journal::Journal(LockedJournalFile file, JournalFault fault)
 
 Result<Journal> Journal::open(const std::string& path, const ReplayCallback& replay,
                               JournalFault fault) {
-  IMSS_ASSIGN_OR_RETURN(LockedJournalFile file, open_locked_journal_file(path));
+  IMSS_ASSIGN_OR_RETURN(LockedJournalFile file, open_locked_journal_file(path, fault));
   const std::uint64_t file_bytes = file.bytes;
   Journal journal(std::move(file), std::move(fault));
   if (file_bytes == 0) {
@@ -68,15 +68,15 @@ Status Journal::load(std::uint64_t file_bytes, const ReplayCallback& replay) {
 
 Status Journal::cut_tail(std::uint64_t file_bytes) {
   if (file_bytes == end_) return Status();
-  IMSS_RETURN_IF_ERROR(step("open.cut", "cut"));
+  IMSS_RETURN_IF_ERROR(step("journal.open.cut", "cut"));
   if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0)
     return journal_file_error(errno, "cut", path_);
   cut_bytes_ = file_bytes - end_;
   return Status();
 }
 
-Status Journal::step(std::string_view name, std::string_view action) const {
-  const int error_number = fault_ ? fault_(name) : 0;
+Status Journal::step(const char* name, std::string_view action) const {
+  const int error_number = pass_journal_step(fault_, name);
   return error_number == 0 ? Status() : journal_file_error(error_number, action, path_);
 }
 
@@ -125,9 +125,9 @@ Status Journal::write_group() {
   const std::size_t group_bytes = pending_.size();
   const JournalCommitPayload commit{end_, durable_, boot_};
   push(kJournalCommit, journal_bytes_of(commit));
-  Status status = step("commit.begin", "write");
+  Status status = step("journal.commit.begin", "write");
   if (status.ok()) status = write_journal_file(fd_, end_, pending_, path_);
-  if (status.ok()) status = step("commit.written", "write");
+  if (status.ok()) status = step("journal.commit.written", "write");
   if (!status.ok()) {
     // A part of the group may be in the file; behind a shorter group it would look like damage.
     if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) failed_ = true;
@@ -143,7 +143,7 @@ Status Journal::write_group() {
 
 Status Journal::sync_file() {
   Status status = ::fdatasync(fd_.get()) == 0 ? Status() : journal_file_error(errno, "sync", path_);
-  if (status.ok()) status = step("commit.synced", "sync");
+  if (status.ok()) status = step("journal.commit.synced", "sync");
   if (!status.ok()) {
     // The kernel reports a lost page once and then forgets it: a second sync would prove nothing.
     failed_ = true;
@@ -200,9 +200,9 @@ Status Journal::replace_file() {
   pending_.clear();
   fd_ = std::move(*snapshot_).keep();
   failed_ = false;
-  Status status = step("snapshot.renamed", "sync the directory of");
+  Status status = step("journal.snapshot.renamed", "sync the directory of");
   if (status.ok()) status = sync_journal_directory(path_);
-  if (status.ok()) status = step("snapshot.named", "sync the directory of");
+  if (status.ok()) status = step("journal.snapshot.named", "sync the directory of");
   if (!status.ok()) {
     // After a power failure the old file could be back, without what we would commit to the new
     // one.

@@ -90,7 +90,7 @@ class Journal {
   Status write_group();
   Status sync_file();
   Status replace_file();
-  Status step(std::string_view name, std::string_view action) const;
+  Status step(const char* name, std::string_view action) const;
   void push(std::uint16_t kind, std::span<const std::byte> payload);
 
   std::string path_;

@@ -12,13 +12,16 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "segment/fault.h"
+
 namespace imss {
 namespace {
 
-constexpr std::array<std::string_view, 9> kSteps = {
-    "commit.begin",     "commit.written",    "commit.synced",
-    "snapshot.created", "snapshot.streamed", "snapshot.synced",
-    "snapshot.renamed", "snapshot.named",    "open.cut",
+constexpr std::array<std::string_view, 10> kSteps = {
+    "journal.open.opened",       "journal.open.cut",        "journal.commit.begin",
+    "journal.commit.written",    "journal.commit.synced",   "journal.snapshot.created",
+    "journal.snapshot.streamed", "journal.snapshot.synced", "journal.snapshot.renamed",
+    "journal.snapshot.named",
 };
 
 // How often the file may be replaced by its owner while we try to lock it.
@@ -49,6 +52,11 @@ JournalFd::~JournalFd() {
 
 std::span<const std::string_view> journal_steps() { return kSteps; }
 
+int pass_journal_step(const JournalFault& fault, const char* name) {
+  segment::fault_point(name);
+  return fault ? fault(name) : 0;
+}
+
 Status journal_file_error(int error_number, std::string_view action, const std::string& path) {
   const std::string what = "cannot " + std::string(action) + " metadata file " + path;
   if (error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG) {
@@ -57,7 +65,8 @@ Status journal_file_error(int error_number, std::string_view action, const std::
   return Status::from_errno(error_number, what);
 }
 
-Result<LockedJournalFile> open_locked_journal_file(const std::string& path) {
+Result<LockedJournalFile> open_locked_journal_file(const std::string& path,
+                                                   const JournalFault& fault) {
   for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
     // O_NONBLOCK: a pipe of that name must not make us wait before we can refuse it.
     JournalFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600));
@@ -69,6 +78,8 @@ Result<LockedJournalFile> open_locked_journal_file(const std::string& path) {
       return Status(Code::kInvalidArgument,
                     path + " is not a regular file; name another metadata file");
     }
+    const int injected = pass_journal_step(fault, "journal.open.opened");
+    if (injected != 0) return lock_error(injected, path);
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return lock_error(errno, path);
     // The owner may have replaced the file between open and lock: then we locked one without a
     // name.

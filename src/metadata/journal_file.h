@@ -35,6 +35,8 @@ class JournalFd {
 // function may end the process, or return an errno for the step to fail with; 0 goes on.
 using JournalFault = std::function<int(std::string_view step)>;
 std::span<const std::string_view> journal_steps();
+// Passes the step `name`, also as a fault point of that name. Returns the errno to fail with, or 0.
+int pass_journal_step(const JournalFault& fault, const char* name);
 
 struct LockedJournalFile {
   JournalFd fd;
@@ -45,7 +47,8 @@ struct LockedJournalFile {
 // Opens `path` for reading and writing, creates it empty (mode 0600) when absent, and takes the
 // lock. Errors: kBusy when another process holds the lock, kInvalidArgument when it is no regular
 // file, kSystem.
-Result<LockedJournalFile> open_locked_journal_file(const std::string& path);
+Result<LockedJournalFile> open_locked_journal_file(const std::string& path,
+                                                   const JournalFault& fault);
 
 // Creates the file `path` anew, also over an old one, and takes the lock on it. Errors: kSystem,
 // kNoSpace.

@@ -1,56 +1,20 @@
 #include "metadata/journal_format.h"
 
-#include <array>
 #include <cstring>
+
+#include "base/hash.h"
 
 namespace imss {
 namespace {
 
 constexpr char kMagic[8] = {'I', 'M', 'S', 'S', 'M', 'E', 'T', 'A'};
 
-// CRC32C eight bytes at a time (slicing-by-8).
-using Crc32cTables = std::array<std::array<std::uint32_t, 256>, 8>;
-
-constexpr Crc32cTables make_crc32c_tables() {
-  constexpr std::uint32_t kReversedPolynomial = 0x82F63B78;
-  Crc32cTables tables{};
-  for (std::uint32_t i = 0; i < 256; ++i) {
-    std::uint32_t crc = i;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kReversedPolynomial : 0);
-    tables[0][i] = crc;
-  }
-  for (std::size_t table = 1; table < 8; ++table) {
-    for (std::size_t i = 0; i < 256; ++i) {
-      const std::uint32_t crc = tables[table - 1][i];
-      tables[table][i] = (crc >> 8) ^ tables[0][crc & 0xFF];
-    }
-  }
-  return tables;
-}
-
-constexpr Crc32cTables kCrc32c = make_crc32c_tables();
-
-std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t begun_with) {
-  std::uint32_t crc = ~begun_with;
-  while (bytes.size() >= 8) {
-    std::uint32_t low = 0;
-    std::uint32_t high = 0;
-    std::memcpy(&low, bytes.data(), 4);
-    std::memcpy(&high, bytes.data() + 4, 4);
-    low ^= crc;
-    crc = kCrc32c[7][low & 0xFF] ^ kCrc32c[6][(low >> 8) & 0xFF] ^ kCrc32c[5][(low >> 16) & 0xFF] ^
-          kCrc32c[4][low >> 24] ^ kCrc32c[3][high & 0xFF] ^ kCrc32c[2][(high >> 8) & 0xFF] ^
-          kCrc32c[1][(high >> 16) & 0xFF] ^ kCrc32c[0][high >> 24];
-    bytes = bytes.subspan(8);
-  }
-  for (const std::byte byte : bytes) {
-    crc = (crc >> 8) ^ kCrc32c[0][(crc ^ static_cast<std::uint32_t>(byte)) & 0xFF];
-  }
-  return ~crc;
+std::uint32_t checksum_of(std::span<const std::byte> bytes, std::uint32_t begun_with) {
+  return crc32c(bytes.data(), bytes.size(), begun_with);
 }
 
 std::uint32_t header_checksum(const JournalFileHeader& header) {
-  return crc32c(journal_bytes_of(header).first(offsetof(JournalFileHeader, checksum)), 0);
+  return checksum_of(journal_bytes_of(header).first(offsetof(JournalFileHeader, checksum)), 0);
 }
 
 JournalRecordHeader record_header_at(std::span<const std::byte> bytes) {
@@ -64,8 +28,8 @@ JournalRecordHeader record_header_at(std::span<const std::byte> bytes) {
 std::uint32_t journal_record_checksum(std::span<const std::byte> bytes,
                                       std::uint32_t checksum_seed) {
   constexpr std::size_t kBefore = offsetof(JournalRecordHeader, checksum);
-  const std::uint32_t crc = crc32c(bytes.first(kBefore), checksum_seed);
-  return crc32c(bytes.subspan(kBefore + sizeof crc), crc);
+  const std::uint32_t crc = checksum_of(bytes.first(kBefore), checksum_seed);
+  return checksum_of(bytes.subspan(kBefore + sizeof crc), crc);
 }
 
 JournalFileHeader make_journal_header(std::uint64_t segment_nonce, std::uint64_t generation,

@@ -36,7 +36,7 @@ JournalSnapshot::~JournalSnapshot() {
 Result<JournalSnapshot> JournalSnapshot::create(Options options) {
   IMSS_ASSIGN_OR_RETURN(JournalFd fd, create_locked_journal_file(options.path));
   JournalSnapshot snapshot(std::move(options), std::move(fd));
-  IMSS_RETURN_IF_ERROR(snapshot.step("snapshot.created"));
+  IMSS_RETURN_IF_ERROR(snapshot.step("journal.snapshot.created"));
   const std::span<const std::byte> header = journal_bytes_of(snapshot.header_);
   snapshot.buffer_.assign(header.begin(), header.end());
   snapshot.append(kJournalSnapshotBegin, {});
@@ -57,8 +57,8 @@ void JournalSnapshot::flush() {
   buffer_.clear();
 }
 
-Status JournalSnapshot::step(std::string_view name) {
-  const int error_number = options_.fault ? options_.fault(name) : 0;
+Status JournalSnapshot::step(const char* name) {
+  const int error_number = pass_journal_step(options_.fault, name);
   if (error_number == 0) return Status();
   return journal_file_error(error_number, "write a snapshot to", options_.path);
 }
@@ -68,9 +68,9 @@ Status JournalSnapshot::finish() {
   append(kJournalSnapshotEnd, journal_bytes_of(end));
   if (status_.ok()) flush();
   IMSS_RETURN_IF_ERROR(status_);
-  IMSS_RETURN_IF_ERROR(step("snapshot.streamed"));
+  IMSS_RETURN_IF_ERROR(step("journal.snapshot.streamed"));
   if (::fsync(fd_.get()) != 0) return journal_file_error(errno, "sync", options_.path);
-  return step("snapshot.synced");
+  return step("journal.snapshot.synced");
 }
 
 JournalFd JournalSnapshot::keep() && {

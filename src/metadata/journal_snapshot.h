@@ -46,7 +46,7 @@ class JournalSnapshot {
  private:
   JournalSnapshot(Options options, JournalFd fd);
   void flush();
-  Status step(std::string_view name);
+  Status step(const char* name);
 
   Options options_;
   JournalFd fd_;

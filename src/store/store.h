@@ -33,6 +33,13 @@ struct View {
   segment::Participant* holder = nullptr;
 };
 
+inline constexpr std::uint64_t kAnyVersion = ~0ULL;
+
+struct PutOptions {
+  std::uint64_t version = 0;                     // of a further replica: applied only if newer; 0: the next one
+  std::uint64_t expected_version = kAnyVersion;  // kBusy when the block has another version (0: absent)
+};
+
 class Store {
  public:
   explicit Store(std::shared_ptr<segment::Segment> segment)
@@ -40,9 +47,8 @@ class Store {
 
   // --- blocks ---
   // Replaces the whole block by `content` (1 byte to 64 MiB); what follows it in the block reads as zeros.
-  // Atomic. With `version` != 0 (a further replica) it is applied only if newer than what is there.
-  // Returns the block's version after the call.
-  Result<std::uint64_t> put(BlockId id, std::span<const std::byte> content, std::uint64_t version = 0);
+  // Atomic. Returns the block's version after the call. Errors: kBusy, see PutOptions.
+  Result<std::uint64_t> put(BlockId id, std::span<const std::byte> content, PutOptions options = {});
   // Copies `out.size()` bytes from byte `offset` of the block; holes and absent blocks are zeros. `present`, if
   // given, gets whether the block exists.
   Status get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present = nullptr);
@@ -113,7 +119,11 @@ class Store {
                      std::span<const std::byte> data, std::uint64_t block_bytes);
   Status move_to_full(segment::Participant& me, BlockId id, std::uint64_t block_bytes);
   Status insert_new(segment::Participant& me, BlockId id, const segment::Held& held, std::uint64_t flags);
+  Status copy_moved(segment::Participant& me, segment::Ref from, bool from_dense, segment::Ref to, bool to_dense);
   Status make_whole(BlockId id, std::uint64_t block_bytes);
+  Result<Inode*> pin_inode(segment::Participant& me, std::uint64_t dataset, Pinned* pinned);
+  Result<bool> forget_opens(segment::Participant& me, std::uint64_t dataset, std::uint64_t process,
+                            std::uint64_t count);
 
   std::shared_ptr<segment::Segment> segment_;
   segment::Table blocks_;

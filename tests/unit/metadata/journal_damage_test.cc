@@ -24,21 +24,28 @@ std::string flipped(std::string content, std::size_t at) {
   return content;
 }
 
-// Sets what the commit record at `at` says about the groups before it, and makes its checksum right
-// again.
-void set_commit(std::string& content, std::size_t at, std::uint64_t durable_bytes,
-                std::uint64_t boot) {
+// Puts a value into the record that begins at `record`, `at` bytes into it, and makes its checksum
+// right again.
+template <typename T>
+void set_in_record(std::string& content, std::size_t record, std::size_t at, T value) {
   JournalFileHeader header;
   std::memcpy(&header, content.data(), sizeof header);
-  char* payload = content.data() + at + sizeof(JournalRecordHeader);
-  std::memcpy(payload + offsetof(JournalCommitPayload, durable_bytes), &durable_bytes,
-              sizeof durable_bytes);
-  std::memcpy(payload + offsetof(JournalCommitPayload, boot), &boot, sizeof boot);
-  const auto record =
-      bytes_of(content).subspan(at, journal_record_bytes(sizeof(JournalCommitPayload)));
-  const std::uint32_t checksum = journal_record_checksum(record, header.checksum_seed);
-  std::memcpy(content.data() + at + offsetof(JournalRecordHeader, checksum), &checksum,
+  std::memcpy(content.data() + record + at, &value, sizeof value);
+  const auto rest = bytes_of(content).subspan(record);
+  const std::uint32_t length = static_cast<std::uint32_t>(rest[0]);
+  const std::uint32_t checksum =
+      journal_record_checksum(rest.first(journal_record_bytes(length)), header.checksum_seed);
+  std::memcpy(content.data() + record + offsetof(JournalRecordHeader, checksum), &checksum,
               sizeof checksum);
+}
+
+// Sets what the commit record at `record` says about the groups before it.
+void set_commit(std::string& content, std::size_t record, std::uint64_t durable_bytes,
+                std::uint64_t boot) {
+  constexpr std::size_t kPayload = sizeof(JournalRecordHeader);
+  set_in_record(content, record, kPayload + offsetof(JournalCommitPayload, durable_bytes),
+                durable_bytes);
+  set_in_record(content, record, kPayload + offsetof(JournalCommitPayload, boot), boot);
 }
 
 void check_refused(const Directory& directory, const std::string& content, std::size_t offset) {
@@ -143,6 +150,30 @@ TEST_CASE("a record that is missing in the middle is refused with the offset of 
   const std::vector<std::size_t> offsets = record_offsets(whole);
   whole.erase(offsets[4], offsets[5] - offsets[4]);
   check_refused(directory, whole, offsets[4]);
+}
+
+TEST_CASE("a record with the right checksum that cannot stand where it stands is damage") {
+  constexpr std::size_t kPayload = sizeof(JournalRecordHeader);
+  const Directory directory;
+  std::size_t last_group = 0;
+  const std::string whole = three_groups(directory, last_group);
+  // begin, end, a, commit, b, c, commit, d, e, commit
+  const std::vector<std::size_t> offsets = record_offsets(whole);
+  const auto refused_with = [&](std::size_t record, std::size_t at, auto value) {
+    std::string content = whole;
+    set_in_record(content, offsets[record], at, value);
+    check_refused(directory, content, offsets[record]);
+  };
+  refused_with(0, offsetof(JournalRecordHeader, kind), std::uint16_t{1});
+  refused_with(1, kPayload, std::uint64_t{1});  // a record count that is not the snapshot's
+  refused_with(2, offsetof(JournalRecordHeader, sequence), std::uint64_t{4});
+  refused_with(2, offsetof(JournalRecordHeader, flags), std::uint16_t{1});
+  refused_with(2, offsetof(JournalRecordHeader, reserved), std::uint32_t{1});
+  refused_with(3, kPayload, std::uint64_t{offsets[1]});  // a group that begins elsewhere
+  for (const std::uint16_t kind :
+       {kJournalFirstOwnKind, kJournalNonce, kJournalSnapshotBegin, kJournalSnapshotEnd}) {
+    refused_with(4, offsetof(JournalRecordHeader, kind), kind);
+  }
 }
 
 TEST_CASE("after a restart of the machine, damage in groups that were never synced is a tail") {

@@ -1,6 +1,7 @@
 // Compaction of the metadata file, and what a crash at each of its steps leaves.
 #include <algorithm>
 
+#include "segment/fault.h"
 #include "unit/metadata/journal_test_util.h"
 
 namespace imss::journal_test {
@@ -90,6 +91,11 @@ TEST_CASE("what a crash left of a snapshot is removed when the file is opened") 
   write_file(directory.snapshot_file(), read_file(directory.file()).substr(0, 90));
   CHECK(replayed(directory.file()) == Records{{1, "a"}});
   CHECK_FALSE(std::filesystem::exists(directory.snapshot_file()));
+  // Also when the crash was in the making of the first file.
+  write_file(directory.snapshot_file(), "part");
+  write_file(directory.file(), "");
+  CHECK(replayed(directory.file()).empty());
+  CHECK_FALSE(std::filesystem::exists(directory.snapshot_file()));
 }
 
 // Commits, writes a snapshot and commits again; ends the process at the step named, exit status 7.
@@ -126,7 +132,7 @@ TEST_CASE("a process that dies at any step leaves a file that has all it had com
       const Records after = replayed(directory.file());
       CHECK((after == before || after == committed || after == last));
       if (status == 0) CHECK(after == last);
-      const bool in_snapshot = death.substr(0, 9) == "snapshot." && occurrence == 1;
+      const bool in_snapshot = death.substr(0, 17) == "journal.snapshot." && occurrence == 1;
       if (in_snapshot) CHECK(after == committed);
       CHECK_FALSE(std::filesystem::exists(directory.snapshot_file()));
       Journal journal = open_or_fail(directory.file());
@@ -136,10 +142,26 @@ TEST_CASE("a process that dies at any step leaves a file that has all it had com
   }
 }
 
+TEST_CASE("every step is a fault point at which a process can be killed") {
+  for (const std::string_view step : journal_steps()) {
+    CAPTURE(step);
+    const Directory directory;
+    commit_group(*std::make_unique<Journal>(open_or_fail(directory.file())), {"old"});
+    write_file(directory.file(), read_file(directory.file()) + "torn");
+    const int status = exit_status_of([&] {
+      ::setenv("IMSS_FAULT", std::string(step).c_str(), 1);
+      segment::fault_reload();
+      run_and_die_at(directory.file(), "", 1);
+    });
+    CHECK(status == -1);
+    CHECK(replayed(directory.file()).front() == std::pair<std::uint16_t, std::string>(1, "old"));
+  }
+}
+
 TEST_CASE(
     "a step of a snapshot that fails before the new file has the name leaves the old one in use") {
   for (const std::string_view failing :
-       {"snapshot.created", "snapshot.streamed", "snapshot.synced"}) {
+       {"journal.snapshot.created", "journal.snapshot.streamed", "journal.snapshot.synced"}) {
     CAPTURE(failing);
     const Directory directory;
     bool armed = false;
@@ -166,7 +188,7 @@ TEST_CASE(
   bool armed = false;
   {
     Journal journal = open_or_fail(directory.file(), [&](std::string_view step) {
-      return armed && step == "snapshot.renamed" ? EIO : 0;
+      return armed && step == "journal.snapshot.renamed" ? EIO : 0;
     });
     commit_group(journal, {"a"});
     armed = true;

@@ -135,6 +135,27 @@ TEST_CASE(
   CHECK(replayed(directory.file()) == Records{{1, "a"}});
 }
 
+TEST_CASE("a server that opened the file just before its owner replaced it gets the new file") {
+  const Directory directory;
+  auto owner = std::make_unique<Journal>(open_or_fail(directory.file()));
+  commit_group(*owner, {"old"});
+  int attempts = 0;
+  const auto replace_meanwhile = [&](std::string_view step) {
+    if (step != "journal.open.opened" || ++attempts > 1) return 0;
+    require_ok(owner->begin_snapshot());
+    require_ok(owner->append_snapshot(1, bytes_of("new")));
+    require_ok(owner->finish_snapshot());
+    owner.reset();
+    return 0;
+  };
+  Records records;
+  Result<Journal> journal = Journal::open(directory.file(), collect(records), replace_meanwhile);
+  INFO(journal.status().message());
+  REQUIRE(journal.ok());
+  CHECK(attempts == 2);
+  CHECK(records == Records{{1, "new"}});
+}
+
 TEST_CASE("an error of the replay is what opening reports, and the file stays as it was") {
   const Directory directory;
   commit_group(*std::make_unique<Journal>(open_or_fail(directory.file())), {"a", "b"});
@@ -251,7 +272,7 @@ TEST_CASE("after a failed sync nothing is committed until a snapshot has written
       return failing.count(std::string(step)) != 0 ? EIO : 0;
     });
     commit_group(journal, {"a"});
-    failing = {"commit.synced"};
+    failing = {"journal.commit.synced"};
     require_ok(journal.append(1, bytes_of("b")));
     CHECK(journal.commit(true).code() == Code::kUnknownOutcome);
     failing.clear();

@@ -1,0 +1,284 @@
+// Whole blocks: put by swapping extents, get, removal, and pinned views.
+#include <algorithm>
+#include <vector>
+
+#include "segment/edit_one.h"
+#include "store/store_internal.h"
+
+namespace imss::store {
+
+using segment::class_for;
+using segment::Extents;
+using segment::fault_point;
+using segment::Held;
+using segment::kArenaBytes;
+using segment::kDenseFlag;
+using segment::kDenseLimit;
+using segment::kPageBytes;
+using segment::Key;
+using segment::PageRange;
+using segment::Participant;
+using segment::Ref;
+using segment::Transaction;
+using segment::Values;
+
+Result<Store::Pinned> Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags) {
+  Pinned pinned;
+  segment::Word& word = me.pins[pin_slot];
+  for (;;) {
+    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned.snapshot));
+    if (pinned.snapshot.entry == nullptr) return pinned;
+    pinned.ref = Ref(pinned.snapshot.values.value0).bare();
+    if (!segment_->valid_ref(pinned.ref)) {
+      return Status(Code::kCorrupt, "block " + std::to_string(id.block) + " of dataset " +
+                                        std::to_string(id.dataset) + " has a damaged reference");
+    }
+    word.store(pinned.ref.with(flags).word(), std::memory_order_seq_cst);
+    // Looked at again after pinning: if the entry still stands, whoever replaces it now sees the pin.
+    if (blocks_.unchanged(pinned.snapshot)) {
+      pinned.pin = &word;
+      return pinned;
+    }
+    word.store(0, std::memory_order_release);
+  }
+}
+
+// Copies `data` into an extent of pieces that nobody else sees yet.
+Status Store::fill_exclusive(Participant& me, Ref ref, std::uint64_t offset, std::span<const std::byte> data) {
+  std::uint64_t position = ref.offset() + offset;
+  while (!data.empty()) {
+    const std::size_t piece = std::min<std::size_t>(data.size(), kArenaBytes - position % kArenaBytes);
+    IMSS_RETURN_IF_ERROR(segment::ensure_populated(*segment_, me, position, piece));
+    const std::uint64_t end = position + piece;
+    std::byte* base = segment_->base();
+    zero_payload(base + position / kPageBytes * kPageBytes, position % kPageBytes);
+    copy_payload(base + position, data.data(), piece);
+    if (end % kPageBytes != 0) zero_payload(base + end, kPageBytes - end % kPageBytes);
+    IMSS_RETURN_IF_ERROR(
+        segment::set_valid(*segment_, me, segment::pages_of(*segment_, position, piece), true));
+    position = end;
+    data = data.subspan(piece);
+  }
+  return {};
+}
+
+// A held extent with the content. Power-of-two contents and small ones are dense; others get the full range of
+// which only the written pages cost memory.
+Result<Held> Store::filled_extent(Participant& me, std::span<const std::byte> content,
+                                  std::uint64_t* entry_flags) {
+  const std::uint32_t size_class = class_for(content.size());
+  const std::uint64_t extent_bytes = segment::class_bytes(size_class);
+  Extents extents(*segment_);
+  const bool dense = extent_bytes <= kDenseLimit || extent_bytes == content.size();
+  auto held = extents.take(me, size_class, !dense);
+  if (!held.ok()) return held;
+  if (dense) {
+    std::byte* to = segment_->base() + held->ref.offset();
+    copy_payload(to, content.data(), content.size());
+    if (content.size() < extent_bytes) zero_payload(to + content.size(), extent_bytes - content.size());
+    *entry_flags = kDenseFlag;
+    return held;
+  }
+  Status status = segment::forget_content(*segment_, me, held->ref);
+  if (status.ok()) status = fill_exclusive(me, held->ref, 0, content);
+  if (!status.ok()) {
+    extents.put_back(me, *held);
+    return status;
+  }
+  *entry_flags = 0;
+  return held;
+}
+
+Result<std::uint64_t> Store::put(BlockId id, std::span<const std::byte> content, PutOptions options) {
+  if (content.empty() || content.size() > segment::kMaxExtentBytes) {
+    return Status(Code::kInvalidArgument, "a block holds between 1 byte and 64 MiB");
+  }
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  std::uint64_t flags = 0;
+  IMSS_ASSIGN_OR_RETURN(const Held held, filled_extent(*me, content, &flags));
+  fault_point("put.filled");
+  std::uint64_t version = 0;
+  bool stale = false;
+  const Status status = segment::edit_one(
+      blocks_, *me, {id.dataset, id.block},
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
+        const std::uint64_t present = entry == nullptr ? 0 : segment::version_of(old.value1);
+        if (options.expected_version != kAnyVersion && options.expected_version != present) {
+          version = present;
+          return Code::kBusy;
+        }
+        stale = options.version != 0 && options.version <= present;
+        version = stale ? present : options.version != 0 ? options.version : present + 1;
+        if (stale) return Code::kExists;
+        const Values fresh{held.ref.word(), version | flags, old.value2};
+        if (entry == nullptr) {
+          change.store(me->hand[held.slot], 0);
+          return edit.insert(*me, {id.dataset, id.block}, {fresh.value0, fresh.value1, 0});
+        }
+        // The swap: old extent into our hand, new one into the entry, in one transaction.
+        edit.update({id.dataset, id.block}, entry, fresh);
+        change.store(me->hand[held.slot], Extents::retired(Ref(old.value0)));
+        return {};
+      });
+  fault_point("put.published");
+  Extents extents(*segment_);
+  if (!status.ok()) {
+    extents.put_back(*me, held);
+    if (stale) return version;
+    return status;
+  }
+  extents.trim(*me);
+  return version;
+}
+
+namespace {
+
+// Copies from an extent of pieces: pages without data are zeros and are not touched.
+void copy_pages(const segment::Segment& segment, Ref ref, std::uint64_t offset, std::span<std::byte> out) {
+  std::uint64_t position = ref.offset() + offset;
+  while (!out.empty()) {
+    const std::uint64_t first_page = (position - segment.super().arenas_offset) / kPageBytes;
+    const bool valid = segment::page_valid(segment, first_page);
+    std::uint64_t page = first_page + 1;
+    std::size_t piece = kPageBytes - position % kPageBytes;
+    while (piece < out.size() && segment::page_valid(segment, page) == valid) {
+      piece += kPageBytes;
+      ++page;
+    }
+    piece = std::min(piece, out.size());
+    if (valid) {
+      copy_payload(out.data(), segment.base() + position, piece);
+    } else {
+      zero_payload(out.data(), piece);
+    }
+    position += piece;
+    out = out.subspan(piece);
+  }
+}
+
+}  // namespace
+
+Status Store::get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  IMSS_ASSIGN_OR_RETURN(const Pinned block, pin(*me, id, kBlockPin, 0));
+  if (present != nullptr) *present = !block.ref.none();
+  if (block.state() == segment::EntryState::kGone) return Code::kFenced;
+  const std::uint64_t stored = block.ref.none() ? 0 : block.ref.bytes();
+  const std::size_t here = offset < stored ? std::min<std::size_t>(out.size(), stored - offset) : 0;
+  if (here > 0 && block.dense()) {
+    copy_payload(out.data(), segment_->base() + block.ref.offset() + offset, here);
+  } else if (here > 0) {
+    copy_pages(*segment_, block.ref, offset, out.first(here));
+  }
+  if (here < out.size()) zero_payload(out.data() + here, out.size() - here);
+  return {};
+}
+
+Status Store::erase(BlockId id) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Extents extents(*segment_);
+  IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
+  const Status status = segment::edit_one(
+      blocks_, *me, {id.dataset, id.block},
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
+        if (entry == nullptr) return Code::kNotFound;
+        edit.erase({id.dataset, id.block}, entry);
+        change.store(me->hand[slot], Extents::retired(Ref(old.value0)));
+        return {};
+      });
+  extents.trim(*me);
+  return status.code() == Code::kNotFound ? Status() : status;
+}
+
+Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last) {
+  if (first > last) return {};
+  if (last - first <= blocks_.entries()) {
+    for (std::uint64_t block = first; block <= last; ++block) {
+      segment::Snapshot snapshot;
+      IMSS_RETURN_IF_ERROR(blocks_.find({dataset, block}, &snapshot));
+      if (snapshot.entry != nullptr) IMSS_RETURN_IF_ERROR(erase({dataset, block}));
+    }
+    return {};
+  }
+  // A sparse dataset with more block numbers than the server has blocks.
+  std::vector<std::uint64_t> found;
+  IMSS_RETURN_IF_ERROR(blocks_.for_each([&](Key key, const Values&) {
+    if (key.first == dataset && key.second >= first && key.second <= last) found.push_back(key.second);
+    return true;
+  }));
+  for (const std::uint64_t block : found) IMSS_RETURN_IF_ERROR(erase({dataset, block}));
+  return {};
+}
+
+Result<std::uint64_t> Store::version(BlockId id) {
+  segment::Snapshot snapshot;
+  IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &snapshot));
+  return snapshot.entry == nullptr ? 0 : segment::version_of(snapshot.values.value1);
+}
+
+Status Store::for_each_block(const std::function<bool(BlockId, const Values&)>& visit) {
+  return blocks_.for_each([&](Key key, const Values& values) { return visit({key.first, key.second}, values); });
+}
+
+// --- views -------------------------------------------------------------------------------------------
+
+// Rewrites an absent or partly stored block as one whole extent, unless it changes meanwhile.
+Status Store::make_whole(BlockId id, std::uint64_t block_bytes) {
+  IMSS_ASSIGN_OR_RETURN(const std::uint64_t before, version(id));
+  std::vector<std::byte> content(block_bytes);
+  IMSS_RETURN_IF_ERROR(get(id, 0, content));
+  PutOptions options;
+  options.expected_version = before;
+  auto stored = put(id, content, options);
+  if (stored.ok() || stored.code() == Code::kBusy) return {};
+  return stored.status();
+}
+
+Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  segment::Word* free_pin = nullptr;
+  for (segment::Word& word : me->view_pins) {
+    if (word.load(std::memory_order_relaxed) == 0) free_pin = &word;
+  }
+  if (free_pin == nullptr) {
+    return Status(Code::kTooManyOpen, "this thread holds " + std::to_string(segment::kViewPins) +
+                                          " views; release one first");
+  }
+  for (;;) {
+    segment::Snapshot snapshot;
+    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &snapshot));
+    const Ref ref = Ref(snapshot.values.value0).bare();
+    bool whole = snapshot.entry != nullptr && segment_->valid_ref(ref) && ref.bytes() >= block_bytes;
+    if (whole && (snapshot.values.value1 & kDenseFlag) == 0) {
+      for (std::uint64_t done = 0; done < block_bytes && whole; done += kArenaBytes) {
+        const std::uint64_t piece = std::min(kArenaBytes, block_bytes - done);
+        whole = segment::all_valid(*segment_, segment::pages_of(*segment_, ref.offset() + done, piece));
+      }
+    }
+    if (!whole) {
+      IMSS_RETURN_IF_ERROR(make_whole(id, block_bytes));
+      continue;
+    }
+    me->view_count.fetch_add(1);  // before the pin: others skip the pins of participants without views
+    free_pin->store(ref.word(), std::memory_order_seq_cst);
+    if (blocks_.unchanged(snapshot)) {
+      View view;
+      view.bytes = {segment_->base() + ref.offset(), block_bytes};
+      view.version = segment::version_of(snapshot.values.value1);
+      view.pin = free_pin;
+      view.holder = me;
+      return view;
+    }
+    free_pin->store(0, std::memory_order_release);
+    me->view_count.fetch_sub(1);
+  }
+}
+
+void Store::release(View& view) {
+  if (view.pin == nullptr) return;
+  view.pin->store(0, std::memory_order_release);
+  view.holder->view_count.fetch_sub(1);
+  view = {};
+}
+
+}  // namespace imss::store
