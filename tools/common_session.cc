@@ -36,10 +36,6 @@ std::optional<int> Connection::open() {
     session_ = std::move(*session);
     return std::nullopt;
   }
-  if (session.code() == Code::kNotInitialized) {
-    return fail(line_.program(), concat("no metadata server serves port ", std::to_string(port),
-                                        " on this node; start an instance with mount.imss"));
-  }
   return fail(line_.program(), session.status());
 }
 

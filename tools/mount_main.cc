@@ -21,7 +21,7 @@
 #include "base/size.h"
 #include "base/text.h"
 #include "base/uri.h"
-#include "client/session.h"
+#include "client/local_host.h"
 #include "common_program.h"
 #include "daemon.h"
 #include "mount_state.h"
@@ -344,7 +344,8 @@ int mount(Options options, const Config& config) {
   const auto uri = parse_uri(options.instance);
   if (!uri.ok()) return usage_error(kProgram, uri.status().message());
   if (!uri->path.empty()) {
-    return usage_error(kProgram, concat(imss::quoted(options.instance), " names more than an instance"));
+    return usage_error(kProgram,
+                       concat(imss::quoted(options.instance), " names more than an instance"));
   }
   const std::string run_dir = options.run_dir.empty() ? RunDirectory::default_path(uri->instance)
                                                       : absolute(options.run_dir);

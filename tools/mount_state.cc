@@ -5,8 +5,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -176,7 +176,8 @@ void RunDirectory::remove(const MountState& state) const {
 bool wait_for_end(const std::string& pid_file, int milliseconds) {
   const int pid = pid_of(pid_file);
   if (pid <= 0) return true;
-  const File process(::pidfd_open(pid, 0));
+  // By number: glibc 2.36 declares pidfd_open(2) without C linkage.
+  const File process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   // The lock is asked again: while it is held, the id still belongs to the same process.
   if (process.fd() < 0 || pid_of(pid_file) != pid) return pid_of(pid_file) == 0;
   const Deadline deadline = Deadline::from_now(milliseconds);

@@ -79,8 +79,8 @@ Result<std::uint64_t> number_in(std::string_view what, std::string_view text, st
     return number;
   }
   return Status(Code::kInvalidArgument,
-                concat(what, ": ", imss::quoted(text), " is not a number from ", std::to_string(least),
-                       " to ", std::to_string(most)));
+                concat(what, ": ", imss::quoted(text), " is not a number from ",
+                       std::to_string(least), " to ", std::to_string(most)));
 }
 
 Status read_metadata_form(const std::vector<std::string>& arguments, Input* input) {
@@ -119,7 +119,8 @@ Status fill_data(const Input& input, const Config& config, ServerOptions* option
   const std::string& text = input.instance.empty() ? config.text(ConfigKey::kUri) : input.instance;
   IMSS_ASSIGN_OR_RETURN(const Uri uri, parse_uri(text));
   if (!uri.path.empty()) {
-    return Status(Code::kInvalidArgument, concat(imss::quoted(text), " names more than an instance"));
+    return Status(Code::kInvalidArgument,
+                  concat(imss::quoted(text), " names more than an instance"));
   }
   data.instance = uri.instance;
   data.rank = static_cast<std::uint32_t>(input.rank);

@@ -11,7 +11,7 @@
 #include "base/uri.h"
 #include "common_program.h"
 #include "mount_state.h"
-#include "server/node.h"
+#include "server/leftover.h"
 
 namespace {
 
