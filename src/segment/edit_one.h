@@ -42,7 +42,8 @@ Status edit_one(Table& table, Participant& me, Key key, Decide&& decide) {
     }
     if (has_spare && !(status.ok() && used)) Extents(segment).put_back(me, spare);
     IMSS_RETURN_IF_ERROR(status);
-    return inserted ? table.grow_if_full(me) : Status();
+    if (inserted) table.grow_if_full(me);
+    return {};
   }
 }
 

@@ -31,15 +31,19 @@ bool is_free_for_reuse(Ref word) { return !word.has(Ref::kHeld | Ref::kReap); }
 
 Result<Held> Extents::take(Participant& me, std::uint32_t size_class, bool sparse) {
   Held held;
+  bool hand_emptied = false;
   while (!reuse_from_hand(me, size_class, sparse, &held)) {
     auto refilled = refill(me, size_class, sparse);
     if (!refilled.ok()) return refilled.status();
     if (*refilled) continue;
-    if (size_class < kSmallClasses) {
-      IMSS_RETURN_IF_ERROR(add_slab(me, size_class));
-    } else {
-      IMSS_RETURN_IF_ERROR(ask_host(segment_, me, Request::kExtents, size_class, sparse ? 1 : 0));
-    }
+    const Status status = size_class < kSmallClasses
+                              ? add_slab(me, size_class)
+                              : ask_host(segment_, me, Request::kExtents, size_class, sparse ? 1 : 0);
+    if (status.ok()) continue;
+    if (status.code() != Code::kNoSpace || hand_emptied) return status;
+    // A single extent in a hand keeps its whole arena from serving another class.
+    return_free(me);
+    hand_emptied = true;
   }
   return held;
 }
@@ -67,7 +71,7 @@ Result<std::uint32_t> Extents::empty_slot(Participant& me) {
     }
     for (std::uint32_t slot = 0; slot < kHandSlots; ++slot) {
       const Ref word(me.hand[slot].load(std::memory_order_relaxed));
-      if (is_free_for_reuse(word) && !(word.has(Ref::kRetired) && pinned(word))) {
+      if (!word.none() && is_free_for_reuse(word) && !(word.has(Ref::kRetired) && pinned(word))) {
         IMSS_RETURN_IF_ERROR(return_one(me, me, slot));
       }
     }
@@ -135,22 +139,27 @@ Status Extents::add_slab(Participant& me, std::uint32_t size_class) {
     const std::uint32_t bits = total > from ? std::min<std::uint32_t>(total - from, 64) : 0;
     container.free_bits[word].store(bits == 64 ? ~0ULL : (1ULL << bits) - 1);
   }
-  Transaction change(segment_, me);
-  IMSS_RETURN_IF_ERROR(change.lock(pool.lock));
-  container.next.store(pool.head.load());
-  change.store(pool.head, slab->ref.offset());
-  change.store(pool.free_bytes, pool.free_bytes.load() + total * class_bytes(size_class));
-  change.store(pool.extents, pool.extents.load() + total);
-  change.store(me.hand[slab->slot], 0);
-  return change.commit();
+  Status status;
+  {
+    Transaction change(segment_, me);
+    status = change.lock(pool.lock);
+    if (status.ok()) {
+      container.next.store(pool.head.load());
+      change.store(pool.head, slab->ref.offset());
+      change.store(pool.free_bytes, pool.free_bytes.load() + total * class_bytes(size_class));
+      change.store(pool.extents, pool.extents.load() + total);
+      change.store(me.hand[slab->slot], 0);
+      status = change.commit();
+    }
+  }
+  if (!status.ok()) put_back(me, *slab);
+  return status;
 }
 
+// The container belongs to nobody until the commit; before it, its arena counts as unused.
 Status Extents::add_container(Participant& me, Container& container, std::uint32_t size_class, bool sparse,
                               std::uint32_t total, ArenaKind kind) {
   Pool& pool = pool_of(segment_, size_class, sparse);
-  container.class_and_count.store(size_class | (sparse ? 1ULL << 8 : 0) | kInList |
-                                  static_cast<std::uint64_t>(kind) << 16 |
-                                  static_cast<std::uint64_t>(total) << 32);
   container.free_count.store(total);
   for (std::uint32_t word = 0; word < 16; ++word) {
     const std::uint32_t from = word * 64;
@@ -164,6 +173,9 @@ Status Extents::add_container(Participant& me, Container& container, std::uint32
   change.store(pool.free_bytes, pool.free_bytes.load() + total * class_bytes(size_class));
   change.store(pool.extents, pool.extents.load() + total);
   change.store(pool.wanted, 0);
+  change.store(container.class_and_count, size_class | (sparse ? 1ULL << 8 : 0) | kInList |
+                                              static_cast<std::uint64_t>(kind) << 16 |
+                                              static_cast<std::uint64_t>(total) << 32);
   return change.commit();
 }
 
@@ -193,7 +205,12 @@ Status Extents::return_one(Participant& me, Participant& owner, std::uint32_t sl
   const std::uint32_t index = index_in_container(ref);
   Transaction change(segment_, me);
   IMSS_RETURN_IF_ERROR(change.lock(pool.lock));
+  if (container_class(container) != ref.size_class() || container_sparse(container) != ref.sparse() ||
+      index >= container_total(container)) {
+    return Status(Code::kCorrupt, "a hand holds a reference to what is no extent");
+  }
   Word& bits = container.free_bits[index / 64];
+  if ((bits.load() >> index % 64 & 1) != 0) return Status(Code::kCorrupt, "a hand holds a free extent");
   change.store(bits, bits.load() | 1ULL << index % 64);
   change.store(container.free_count, container.free_count.load() + 1);
   change.store(pool.free_bytes, pool.free_bytes.load() + ref.bytes());
@@ -204,6 +221,15 @@ Status Extents::return_one(Participant& me, Participant& owner, std::uint32_t sl
   }
   change.store(owner.hand[slot], 0);
   return change.commit();
+}
+
+void Extents::return_free(Participant& me) {
+  for (std::uint32_t slot = 0; slot < kHandSlots; ++slot) {
+    const Ref word(me.hand[slot].load(std::memory_order_relaxed));
+    if (word.none() || !is_free_for_reuse(word)) continue;
+    if (word.has(Ref::kRetired) && pinned(word)) continue;
+    if (!return_one(me, me, slot).ok()) return;
+  }
 }
 
 void Extents::put_back(Participant& me, const Held& held) {
@@ -225,7 +251,7 @@ void Extents::trim(Participant& me) {
   for (const Word& slot : me.hand) {
     const Ref word(slot.load(std::memory_order_relaxed));
     if (word.none()) continue;
-    bytes += word.bytes();
+    if (!word.has(Ref::kReap)) bytes += word.bytes();
     ++occupied;
   }
   const std::uint64_t budget = hand_budget();
@@ -269,12 +295,10 @@ void Extents::give_back_hand_of(Participant& me, Participant& dead) {
   for (std::uint32_t slot = 0; slot < kHandSlots; ++slot) {
     const Ref word(dead.hand[slot].load());
     if (word.none()) continue;
-    if (!segment_.valid_ref(word.bare())) {
-      dead.hand[slot].store(0);
-      continue;
-    }
     if (!word.has(Ref::kReap) && !(word.has(Ref::kRetired) && pinned(word))) {
-      if (!return_one(me, dead, slot).ok()) return;
+      const Status status = return_one(me, dead, slot);
+      if (status.code() == Code::kCorrupt) dead.hand[slot].store(0);
+      if (status.code() == Code::kTimedOut || status.code() == Code::kFenced) return;
       continue;
     }
     Transaction change(segment_, me);

@@ -44,6 +44,8 @@ class Extents {
   // True when some participant has pinned the extent (for writing, if `writers_only`).
   bool pinned(Ref ref, bool writers_only = false) const;
 
+  // Returns what the hand holds for reuse, so that its memory can serve others.
+  void return_free(Participant& me);
   // Everything in the hand goes back to the pools; what is still pinned stays until it can.
   void give_back_hand(Participant& me);
   void give_back_hand_of(Participant& me, Participant& dead);

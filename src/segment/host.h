@@ -47,6 +47,8 @@ class Host {
   explicit Host(HostOptions options) : options_(std::move(options)) {}
   Status prepare();
   void run(std::function<void(Status)> ready);
+  friend Status ask_host(Segment& segment, Participant& me, Request kind, std::uint64_t offset,
+                         std::uint64_t bytes);
   bool serve_requests();
   bool top_up_pools();
   Status answer(Participant& client, Request kind);
@@ -56,6 +58,7 @@ class Host {
   Status extend_dense(std::uint32_t size_class);
   Status new_container(std::uint32_t size_class, bool sparse);
   Status obtain(std::uint64_t offset, std::uint64_t bytes);
+  Status make_room(std::uint64_t bytes);
   Status check_room(std::uint64_t bytes);
   void mark_populated(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> take_arenas(std::uint64_t count);
@@ -63,6 +66,7 @@ class Host {
   std::uint64_t reclaim(std::uint64_t wanted_bytes);
   bool unlink_free_arena(std::uint32_t size_class, bool sparse, std::uint64_t* freed);
   bool unlink_free_slab(std::uint32_t size_class);
+  std::vector<bool> owned_arenas() const;
   void rebuild_after_take_over();
   void empty_limbo();
   bool collapse_one();

@@ -157,7 +157,8 @@ struct TableRoot {
   Word ready_buckets;   // buckets whose pages are there
   Word entries;         // about how many; decides when to split the next bucket
   Word arenas_offset;   // offset of Word[kMaxTableArenas]: arena offset of every kBucketsPerArena buckets
-  Word reserved[3];
+  Word wanted;          // a client found few ready buckets left: the host makes more
+  Word reserved[2];
 };
 static_assert(sizeof(TableRoot) == 64);
 
@@ -194,7 +195,7 @@ struct Participant {
   RedoStore stores[kMaxStores];
   Word hand[kHandSlots];        // extents this participant owns: Ref with flags
   Word claim_ref;               // extent some of whose pages it has claimed
-  Word claim_pages;             // first << 32 | last, page numbers counted from the segment's start
+  Word claim_pages;             // first << 16 | count - 1, pages numbered from the arena area's start
   Word moving_key0;             // entry of table 0 that it is moving to a larger extent
   Word moving_key1;
   // Request to the host.
@@ -202,7 +203,9 @@ struct Participant {
   Word request_offset;
   Word request_bytes;
   Word reply;                   // sequence << 16 | code
-  std::uint64_t reserved2[132];
+  Word cleaner;                 // id of who cleans up after this participant, which is dead
+  Word claim_bits[8];           // the pages of that arena that it has claimed
+  std::uint64_t reserved2[123];
 };
 static_assert(sizeof(Participant) == 4096);
 

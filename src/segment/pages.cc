@@ -46,13 +46,36 @@ bool contains_all(const Word (&bits)[8], const WordMask& mask) {
 Status obtain(Segment& segment, Participant& me, Ref ref, PageRange range) {
   const std::uint64_t base = segment.super().arenas_offset;
   const std::uint64_t from = base + range.first * kPageBytes;
-  std::uint64_t to = base + (range.last + 1) * kPageBytes;
+  const std::uint64_t to = base + (range.last + 1) * kPageBytes;
   const std::uint64_t extent_end = ref.offset() + ref.bytes();
   const std::uint64_t arena_end = base + (range.first / kPagesPerArena + 1) * kArenaBytes;
   // Ahead of need only for a writer that has come some way: a small file must not cost more than it holds.
   const std::uint64_t ahead = from - ref.offset() < kAheadBytes ? from - ref.offset() : kAheadBytes;
-  to = std::min({std::max(to, to + ahead), extent_end, arena_end});
+  const std::uint64_t further = std::min({to + ahead, extent_end, arena_end});
+  if (further > to) {
+    const Status status = ask_host(segment, me, Request::kPages, from, further - from);
+    if (status.code() != Code::kNoSpace) return status;
+  }
   return ask_host(segment, me, Request::kPages, from, to - from);
+}
+
+// Ends the claim of `owner`; its pages become valid, or stay holes.
+Status end_claim(Segment& segment, Participant& me, Participant& owner, bool valid) {
+  if (owner.claim_ref.load() == 0) return {};
+  const std::uint64_t pages = owner.claim_pages.load();
+  ArenaDescriptor& arena = arena_of_page(segment, pages >> 16);
+  Transaction change(segment, me);
+  IMSS_RETURN_IF_ERROR(change.lock(arena.lock));
+  if (owner.claim_ref.load() == 0) return {};
+  for (int i = 0; i < 8; ++i) {
+    // Not all of the range: a page in it that was valid may have been cleared and claimed by another writer.
+    const std::uint64_t mine = arena.claimed[i].load() & owner.claim_bits[i].load();
+    if (mine == 0) continue;
+    change.store(arena.claimed[i], arena.claimed[i].load() & ~mine);
+    if (valid) change.store(arena.valid[i], arena.valid[i].load() | mine);
+  }
+  change.store(owner.claim_ref, 0);
+  return change.commit();
 }
 
 }  // namespace
@@ -102,6 +125,8 @@ Status forget_content(Segment& segment, Participant& me, Ref ref) {
 
 Result<ClaimResult> claim_pages(Segment& segment, Participant& me, Ref ref, PageRange range,
                                 std::uint64_t (&fresh)[8]) {
+  // The claim of a write that failed: its pages stay holes.
+  if (me.claim_ref.load() != 0) IMSS_RETURN_IF_ERROR(end_claim(segment, me, me, false));
   ArenaDescriptor& arena = arena_of_page(segment, range.first);
   const WordMask mask = mask_of(range);
   Backoff backoff(segment);
@@ -130,6 +155,7 @@ Result<ClaimResult> claim_pages(Segment& segment, Participant& me, Ref ref, Page
     }
     for (int i = 0; i < 8; ++i) {
       if (fresh[i] != 0) change.store(arena.claimed[i], arena.claimed[i].load() | fresh[i]);
+      if (fresh[i] != me.claim_bits[i].load()) change.store(me.claim_bits[i], fresh[i]);
     }
     change.store(me.claim_ref, ref.word());
     change.store(me.claim_pages, range.first << 16 | (range.last - range.first));
@@ -138,29 +164,6 @@ Result<ClaimResult> claim_pages(Segment& segment, Participant& me, Ref ref, Page
     return ClaimResult::kClaimed;
   }
 }
-
-namespace {
-
-// Ends the claim of `owner`; its pages become valid, or stay holes.
-Status end_claim(Segment& segment, Participant& me, Participant& owner, bool valid) {
-  if (owner.claim_ref.load() == 0) return {};
-  const std::uint64_t pages = owner.claim_pages.load();
-  const PageRange range{pages >> 16, (pages >> 16) + (pages & 0xffff)};
-  ArenaDescriptor& arena = arena_of_page(segment, range.first);
-  const WordMask mask = mask_of(range);
-  Transaction change(segment, me);
-  IMSS_RETURN_IF_ERROR(change.lock(arena.lock));
-  for (int i = 0; i < 8; ++i) {
-    const std::uint64_t mine = arena.claimed[i].load() & mask.words[i];
-    if (mine == 0) continue;
-    change.store(arena.claimed[i], arena.claimed[i].load() & ~mine);
-    if (valid) change.store(arena.valid[i], arena.valid[i].load() | mine);
-  }
-  change.store(owner.claim_ref, 0);
-  return change.commit();
-}
-
-}  // namespace
 
 Status finish_claim(Segment& segment, Participant& me) {
   fault_point("pages.filled");
@@ -179,7 +182,7 @@ void abandon_move(Segment& segment, Participant& me, Participant& dead) {
   const Key key{key0, dead.moving_key1.load()};
   Transaction change(segment, me);
   TableEdit edit(table, change);
-  if (!edit.lock({key}).ok()) return;
+  if (!edit.lock({key}).ok() || dead.moving_key0.load() != key0) return;
   Values values;
   Entry* entry = edit.find(key, &values);
   if (entry != nullptr && state_of(values.value1) == EntryState::kMoving) {

@@ -3,6 +3,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
 #include <mutex>
 #include <vector>
 
@@ -100,24 +102,42 @@ void set_active(const Segment& segment, std::uint32_t slot, bool active) {
   }
 }
 
-void clear_slot(Participant& participant) {
+void clear_pins(Participant& participant) {
   for (Word& pin : participant.pins) pin.store(0);
   for (Word& pin : participant.view_pins) pin.store(0);
   participant.view_count.store(0);
+}
+
+// The sequence of requests goes on from one user of the slot to the next, so that an answer that the host
+// gives late is never taken for the answer to another request.
+void clear_slot(Participant& participant) {
+  clear_pins(participant);
   participant.store_count.store(0);
   participant.lock_count.store(0);
   participant.committed.store(0);
-  participant.request.store(0);
+  participant.cleaner.store(0);
+}
+
+// Whether the slot owns nothing any more, so that another thread may have it.
+bool owns_nothing(const Participant& participant) {
+  return participant.claim_ref.load() == 0 && participant.moving_key0.load() == 0 &&
+         std::all_of(std::begin(participant.hand), std::end(participant.hand),
+                     [](const Word& word) { return word.load() == 0; });
 }
 
 void unregister(ThreadContext::Registration& registration) {
   Segment& segment = *registration.segment;
   Participant& participant = *registration.participant;
   const std::uint32_t slot = slot_of(segment, participant);
+  clear_pins(participant);
   Extents(segment).give_back_hand(participant);
-  clear_slot(participant);
-  set_active(segment, slot, false);
-  participant.id.store(0, std::memory_order_release);
+  // What could not be returned now keeps the slot taken: without its mutex it counts as dead, and the next
+  // clean-up tries again.
+  if (owns_nothing(participant)) {
+    clear_slot(participant);
+    set_active(segment, slot, false);
+    participant.id.store(0, std::memory_order_release);
+  }
   liveness(segment, slot).unlock();
   registration = {};
 }
@@ -143,7 +163,10 @@ Result<Participant*> Segment::register_thread() {
       auto taken = take_slot(slot);
       if (taken.ok()) return taken;
     }
-    clean_up();
+    for (std::uint32_t slot = 1; slot < super().max_participants; ++slot) {
+      auto inherited = inherit_slot(slot);
+      if (inherited.ok()) return inherited;
+    }
   }
   return Status(Code::kTooManyOpen, "all " + std::to_string(super().max_participants) +
                                         " participant slots of segment " + name_ +
@@ -176,6 +199,36 @@ Result<Participant*> Segment::take_slot(std::uint32_t slot) {
     return Code::kBusy;
   }
   clear_slot(mine);
+  occupy(slot);
+  return &mine;
+}
+
+// Takes over the slot of a dead participant together with what it owned. A thread that finds every slot taken
+// cannot clean up after the dead in the usual way, for which it would need a slot itself.
+Result<Participant*> Segment::inherit_slot(std::uint32_t slot) {
+  if (participant(slot).id.load() == 0) return Code::kBusy;
+  Participant& mine = participant(slot);
+  RobustMutex mutex = liveness(*this, slot);
+  const auto outcome = mutex.try_lock();
+  if (outcome == RobustMutex::Outcome::kHeld) return Code::kBusy;
+  if (outcome == RobustMutex::Outcome::kOwnerDied) mutex.mark_consistent();
+  if (mine.id.load() == 0 || !earlier_cleaner_is_done(mine)) {
+    mutex.unlock();
+    return Code::kBusy;
+  }
+  complete_transaction(*this, mine);
+  clear_slot(mine);
+  occupy(slot);
+  super().recoveries.fetch_add(1);
+  release_claim(*this, mine, mine);
+  abandon_move(*this, mine, mine);
+  Extents(*this).give_back_hand(mine);
+  return &mine;
+}
+
+// The calling thread becomes the participant of a slot. REQUIRES: it holds the slot's liveness mutex.
+void Segment::occupy(std::uint32_t slot) {
+  Participant& mine = participant(slot);
   const std::uint64_t generation = mine.generation.fetch_add(1) + 1;
   mine.process.store(process_token());
   mine.pid_tid.store(static_cast<std::uint64_t>(::getpid()) << 32 | static_cast<std::uint32_t>(::gettid()));
@@ -184,7 +237,6 @@ Result<Participant*> Segment::take_slot(std::uint32_t slot) {
   ThreadContext& context = context_of_this_thread();
   if (context.registrations.size() <= local_index_) context.registrations.resize(local_index_ + 1);
   context.registrations[local_index_] = {serial_, &mine, shared_from_this()};
-  return &mine;
 }
 
 void Segment::leave() {
@@ -221,9 +273,22 @@ std::uint32_t Segment::clean_up() {
     if (participant(slot).id.load() == 0) continue;
     if (probe(slot) != Liveness::kDead) continue;
     clean_up_slot(slot);
-    ++cleaned;
+    if (participant(slot).id.load() == 0) ++cleaned;
   }
   return cleaned;
+}
+
+// Whether nothing that an earlier cleaner committed on behalf of the dead participant is still to be applied.
+// Until then its hand and claims may change under the next cleaner, or after the slot has a new user.
+// REQUIRES: the caller holds the liveness mutex of `dead`.
+bool Segment::earlier_cleaner_is_done(const Participant& dead) {
+  const std::uint64_t cleaner = dead.cleaner.load();
+  const std::uint64_t slot = (cleaner & 0xffff) - 1;
+  if (cleaner == 0 || slot >= super().max_participants) return true;
+  // Under another id the slot has been cleaned up, which completes its changes.
+  if (participant(static_cast<std::uint32_t>(slot)).id.load() != cleaner) return true;
+  // A cleaner that lives holds the mutex, so this one is dead; "alive" means that somebody else recovers it now.
+  return probe(static_cast<std::uint32_t>(slot)) != Liveness::kAlive;
 }
 
 // Each step leaves the slot in a state from which the next cleaner goes on, should this one die too.
@@ -234,16 +299,23 @@ void Segment::clean_up_slot(std::uint32_t slot) {
   const auto outcome = mutex.try_lock();
   if (outcome == RobustMutex::Outcome::kHeld) return;
   Participant& dead = participant(slot);
-  if (dead.id.load() != 0) {
+  if (dead.id.load() != 0 && earlier_cleaner_is_done(dead)) {
+    dead.cleaner.store((*me)->id.load());
     complete_transaction(*this, dead);
+    fault_point("clean_up.begun");
     release_claim(*this, **me, dead);
     abandon_move(*this, **me, dead);
+    // Its pins go after its claim, which they protect, and before its hand, which they would hold back.
+    clear_pins(dead);
     Extents(*this).give_back_hand_of(**me, dead);
     fault_point("clean_up.hand_returned");
-    clear_slot(dead);
-    super().recoveries.fetch_add(1);
-    set_active(*this, slot, false);
-    dead.id.store(0);
+    dead.cleaner.store(0);
+    if (owns_nothing(dead)) {
+      clear_slot(dead);
+      super().recoveries.fetch_add(1);
+      set_active(*this, slot, false);
+      dead.id.store(0);
+    }
   }
   if (outcome == RobustMutex::Outcome::kOwnerDied) mutex.mark_consistent();
   mutex.unlock();

@@ -18,6 +18,7 @@ namespace imss::segment {
 namespace {
 
 std::atomic<int> wait_limit_ms{kDefaultDeadlineMs};
+thread_local int thread_wait_limit_ms = 0;
 std::atomic<std::uint64_t> next_serial{1};
 std::atomic<std::uint32_t> next_local_index{0};
 
@@ -41,7 +42,10 @@ std::uint32_t participants_for(std::uint64_t capacity) {
 }  // namespace
 
 void set_deadline_ms(int milliseconds) { wait_limit_ms.store(milliseconds); }
-int deadline_ms() { return wait_limit_ms.load(std::memory_order_relaxed); }
+int deadline_ms() {
+  return thread_wait_limit_ms != 0 ? thread_wait_limit_ms : wait_limit_ms.load(std::memory_order_relaxed);
+}
+void set_thread_deadline_ms(int milliseconds) { thread_wait_limit_ms = milliseconds; }
 
 Result<std::shared_ptr<Segment>> Segment::create(const CreateOptions& options) {
   if (options.capacity_bytes < kMinCapacity || options.capacity_bytes > kMaxAddressBytes / 2) {

@@ -28,6 +28,8 @@ struct CreateOptions {
 inline constexpr int kDefaultDeadlineMs = 30'000;
 void set_deadline_ms(int milliseconds);
 int deadline_ms();
+// The same for the calling thread alone; 0 goes back to the common one.
+void set_thread_deadline_ms(int milliseconds);
 
 class Segment : public std::enable_shared_from_this<Segment> {
  public:
@@ -112,6 +114,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   void format(const CreateOptions& options, std::uint64_t address_bytes);
   Status obtain_fixed_regions();
   Result<Participant*> take_slot(std::uint32_t slot);
+  Result<Participant*> inherit_slot(std::uint32_t slot);
+  void occupy(std::uint32_t slot);
+  bool earlier_cleaner_is_done(const Participant& dead);
   Result<Participant*> register_thread();
   void clean_up_slot(std::uint32_t slot);
 

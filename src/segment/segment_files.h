@@ -41,8 +41,8 @@ struct FileInfo {
 };
 Result<FileInfo> inspect(const std::string& name);
 
-// Removes the files of attached servers whose host is dead and that nobody alive uses any more, and returns
-// their names. Detached servers' segments are kept: they survive their server.
+// Removes the files of attached servers whose host is dead and returns their names. Whoever still maps one is
+// turned away from then on. Detached servers' segments are kept: they survive their server.
 std::vector<std::string> reclaim_dead_attached();
 
 }  // namespace imss::segment

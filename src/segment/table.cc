@@ -15,6 +15,8 @@ constexpr std::uint64_t kTagMask1 = 0xffffffff;  // the tags in the lower half o
 // Split when more than 17 of 20 places of the buckets are taken: keeps an entry below 64 bytes.
 constexpr std::uint64_t kFullNumerator = 17;
 constexpr std::uint64_t kFullDenominator = 20;
+// A table this many times as full as it should be waits for the host to let it grow.
+constexpr std::uint64_t kPatience = 3;
 
 bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
 
@@ -147,15 +149,17 @@ Status Table::put(Participant& me, Key key, const Values& values, bool replace) 
     Transaction change(*segment_, me);
     TableEdit edit(*this, change);
     if (has_spare) edit.use_overflow(spare);
-    IMSS_RETURN_IF_ERROR(edit.lock({key}));
-    Entry* entry = edit.find(key, nullptr);
-    Status status;
-    if (entry != nullptr && !replace) {
-      status = Code::kExists;
-    } else if (entry != nullptr) {
-      edit.update(key, entry, values);
-    } else {
-      status = edit.insert(me, key, values);
+    Status status = edit.lock({key});
+    Entry* entry = nullptr;
+    if (status.ok()) {
+      entry = edit.find(key, nullptr);
+      if (entry == nullptr) {
+        status = edit.insert(me, key, values);
+      } else if (replace) {
+        edit.update(key, entry, values);
+      } else {
+        status = Code::kExists;
+      }
     }
     if (status.code() == Code::kAgain) {
       change.release();
@@ -170,7 +174,8 @@ Status Table::put(Participant& me, Key key, const Values& values, bool replace) 
     change.release();
     if (has_spare && !(status.ok() && edit.spare_used())) Extents(*segment_).put_back(me, spare);
     IMSS_RETURN_IF_ERROR(status);
-    return entry == nullptr ? grow_if_full(me) : Status();
+    if (entry == nullptr) grow_if_full(me);
+    return {};
   }
 }
 
@@ -306,7 +311,7 @@ Status TableEdit::insert(Participant& me, Key key, const Values& values) {
       store_entry(node.bucket->entries[place], key, values);
       set_tag(&node.tags0, &node.tags1, place, tag);
       node.changed = true;
-      table_.root().entries.fetch_add(1, std::memory_order_relaxed);
+      ++more_entries_;
       return {};
     }
   }
@@ -324,7 +329,7 @@ Status TableEdit::insert(Participant& me, Key key, const Values& values) {
   store_entry(fresh->entries[0], key, values);
   set_tag(&node.tags0, &node.tags1, 0, tag);
   spare_used_ = true;
-  table_.root().entries.fetch_add(1, std::memory_order_relaxed);
+  ++more_entries_;
   return {};
 }
 
@@ -345,10 +350,15 @@ void TableEdit::erase(Key key, Entry* entry) {
     set_tag(&node.tags0, &node.tags1, static_cast<std::uint32_t>(entry - node.bucket->entries), 0);
     node.changed = true;
   }
-  table_.root().entries.fetch_sub(1, std::memory_order_relaxed);
+  --more_entries_;
 }
 
 void TableEdit::finish() {
+  // Not part of the transaction, as every writer would wait for it: an author that dies here leaves the
+  // count off by a few, which only shifts the next split.
+  if (more_entries_ != 0) {
+    table_.root().entries.fetch_add(static_cast<std::uint64_t>(more_entries_), std::memory_order_relaxed);
+  }
   for (std::uint32_t c = 0; c < chain_count_; ++c) {
     Chain& chain = chains_[c];
     if (!chain.begun) continue;
@@ -369,16 +379,24 @@ Result<Held> TableEdit::provide_overflow(Segment& segment, Participant& me) {
 
 // --- Growth ------------------------------------------------------------------------------------------
 
-Status Table::grow_if_full(Participant& me) {
+void Table::grow_if_full(Participant& me) {
   for (int round = 0; round < 2; ++round) {
-    if (entries() * kFullDenominator <= buckets() * kBucketEntries * kFullNumerator) return {};
-    const Status status = split_one(me);
-    if (status.code() == Code::kBusy) return {};  // somebody else splits
-    // A table that cannot grow for want of memory still works, with longer chains.
-    if (status.code() == Code::kNoSpace) return {};
-    IMSS_RETURN_IF_ERROR(status);
+    const std::uint64_t places_in_use = entries() * kFullDenominator / kFullNumerator;
+    const std::uint64_t count = buckets();
+    if (places_in_use <= count * kBucketEntries) return;
+    const std::uint64_t ready = root_->ready_buckets.load();
+    if (!enough_ready(count, ready) && root_->wanted.load() == 0) {
+      root_->wanted.store(1);
+      nudge_host(*segment_);
+    }
+    if (count + 1 > ready) {
+      // Chains are somewhat longer until the host, or the next one, has made room. Waiting for it is only for
+      // those who outrun it.
+      if (places_in_use <= count * kBucketEntries * kPatience) return;
+      if (!ask_host(*segment_, me, Request::kBuckets, index_, 0).ok()) return;
+    }
+    if (!split_one(me).ok()) return;
   }
-  return {};
 }
 
 namespace {
@@ -453,9 +471,6 @@ std::uint32_t Table::fill_new_bucket(Participant& me, Transaction& change, Bucke
 
 // Splits the next bucket in order. The new bucket is filled before anybody can see it.
 Status Table::split_one(Participant& me) {
-  if (buckets() + 1 > root_->ready_buckets.load()) {
-    IMSS_RETURN_IF_ERROR(ask_host(*segment_, me, Request::kBuckets, index_, 0));
-  }
   // The overflow buckets the new chain may need are taken before any lock.
   std::array<Held, kMaxSpares> spares;
   std::uint32_t spare_count = 0;

@@ -62,26 +62,38 @@ class Table {
   // Removes one entry. Errors: kNotFound, kTimedOut, kFenced.
   Status erase(Participant& me, Key key);
 
-  // Splits buckets while the table is fuller than it should be. REQUIRES: no locks held.
-  Status grow_if_full(Participant& me);
+  // Splits buckets while the table is fuller than it should be. A table that cannot grow now (no memory, no
+  // host, another thread at it) works on with longer chains, so there is nothing to report.
+  // REQUIRES: no locks held.
+  void grow_if_full(Participant& me);
   // Calls `visit` for every entry at least once, also while others change the table. `visit` returns false to
   // stop. It runs without locks held.
   Status for_each(const std::function<bool(Key, const Values&)>& visit) const;
 
   Segment& segment() const { return *segment_; }
   std::uint64_t buckets() const { return root_->buckets.load(std::memory_order_acquire); }
-  std::uint64_t entries() const { return root_->entries.load(); }
+  // About how many; never negative, although the count may be off after an author died.
+  std::uint64_t entries() const {
+    const auto count = static_cast<std::int64_t>(root_->entries.load(std::memory_order_relaxed));
+    return count > 0 ? static_cast<std::uint64_t>(count) : 0;
+  }
   TableRoot& root() const { return *root_; }
   Bucket* bucket(std::uint64_t index) const;
   static std::uint64_t bucket_index(std::uint64_t hash, std::uint64_t buckets);
 
-  // Host: makes `count` more buckets usable, whose memory it has obtained and which are zero.
+  // A new table has this many.
   static constexpr std::uint64_t kFirstBuckets = 16;
+  // Whether so many ready buckets let the table grow for a while without the host.
+  static bool enough_ready(std::uint64_t buckets, std::uint64_t ready) {
+    const std::uint64_t ahead = buckets / 4 < kBucketsPerArena / 2 ? buckets / 4 : kBucketsPerArena / 2;
+    return ready > buckets + ahead;
+  }
 
  private:
   friend class TableEdit;
   bool wait_for_writer(Bucket& head, Backoff& backoff) const;
   static constexpr std::uint32_t kMaxSpares = 4;
+  // Errors: kBusy when another thread splits or the host has not made room yet, kNoSpace, kTimedOut.
   Status split_one(Participant& me);
   void fold_overflow(Participant& me, Transaction& change, TableEdit& edit,
                      const std::vector<std::pair<Key, Values>>& stay_in_overflow);
@@ -109,7 +121,7 @@ class TableEdit {
   Status insert(Participant& me, Key key, const Values& values);
   void update(Key key, Entry* entry, const Values& values);
   void erase(Key key, Entry* entry);
-  // Emits the last stores. REQUIRES: called once, before commit.
+  // Emits the last stores and counts the entries. REQUIRES: called once, right before commit.
   void finish();
 
   // An extent of the hand that insert() may use as an overflow bucket.
@@ -122,7 +134,7 @@ class TableEdit {
 
  private:
   static constexpr std::uint32_t kMaxNodes = 24;
-  static constexpr std::uint32_t kMaxChains = 3;
+  static constexpr std::uint32_t kMaxChains = 4;
   struct Node {
     Bucket* bucket = nullptr;
     std::uint64_t tags0 = 0;
@@ -149,6 +161,7 @@ class TableEdit {
   Held spare_;
   bool has_spare_ = false;
   bool spare_used_ = false;
+  std::int64_t more_entries_ = 0;
 
   friend class Table;
 };

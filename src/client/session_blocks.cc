@@ -1,0 +1,217 @@
+// Block input and output: placement, copies, and the seam between mapped and other servers.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "client/session.h"
+#include "segment/fault.h"
+
+namespace imss::client {
+
+using store::BlockId;
+using store::Store;
+
+namespace {
+
+constexpr std::uint32_t kMaxCopies = 3;
+
+Status out_of_range(const Dataset& dataset, std::uint64_t block) {
+  return Status(Code::kInvalidArgument, "block " + std::to_string(block) + " of " + format_uri(dataset.uri) +
+                                            " is out of range; its data blocks are 1 to " +
+                                            std::to_string(dataset.layout.block_count));
+}
+
+bool in_range(const Dataset& dataset, std::uint64_t block) {
+  return block >= 1 && block < kLocationBit &&
+         (dataset.layout.block_count == 0 || block <= dataset.layout.block_count);
+}
+
+// The seam: a server whose segment is mapped is executed on; this is where any other one would be sent to.
+Result<Store*> reach(const Dataset& dataset, std::uint32_t position) {
+  Store* store = dataset.instance->stores[position].get();
+  if (store != nullptr && store->segment().serving()) [[likely]] return store;
+  const auto& server = dataset.instance->servers[position];
+  return Status(Code::kIo, "data server " + std::to_string(position) + " (" +
+                               (server.host.empty() ? "unknown" : server.host) + ") of " +
+                               format_uri(dataset.uri) + " is gone or on another node");
+}
+
+bool unreachable(const Status& status) {
+  return status.code() == Code::kIo || status.code() == Code::kFenced;
+}
+
+}  // namespace
+
+// LOCAL: where the block is, or for a write where it shall be.
+Result<std::uint32_t> Session::recorded_location(const Dataset& dataset, std::uint64_t block, bool writing) {
+  const std::uint32_t server_count = dataset.layout.server_count;
+  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  const BlockId record{dataset.id, block | kLocationBit};
+  for (;;) {
+    std::uint32_t position = 0;
+    bool present = false;
+    IMSS_RETURN_IF_ERROR(home->get(record, 0, std::as_writable_bytes(std::span(&position, 1)), &present));
+    if (present) return position < server_count ? position : Result<std::uint32_t>(Code::kCorrupt);
+    position = dataset.instance->local_position;
+    if (position >= server_count) position = kNoLocalServer;
+    if (!writing || position == kNoLocalServer) return position;
+    store::PutOptions options;
+    options.expected_version = 0;  // the first writer decides
+    auto put = home->put(record, std::as_bytes(std::span(&position, 1)), options);
+    if (put.ok()) return position;
+    if (put.code() != Code::kBusy) return put.status();
+  }
+}
+
+std::uint32_t Session::replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
+                                   std::span<std::uint32_t> out, Status* status) {
+  const auto policy = static_cast<Policy>(dataset.layout.policy);
+  PlacementInput input{dataset.id, block, dataset.layout.block_count};
+  if (policy == Policy::kLocal) {
+    auto position = recorded_location(dataset, block, writing);
+    if (!position.ok()) {
+      *status = position.status();
+      return 0;
+    }
+    input.local_index = *position;
+  }
+  const std::span<const ServerWeight> servers(dataset.instance->weights.data(), dataset.layout.server_count);
+  return place(policy, input, servers, out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
+}
+
+Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::byte> content) {
+  if (!in_range(dataset, block)) return out_of_range(dataset, block);
+  if (content.size() > dataset.layout.block_bytes) {
+    return Status(Code::kInvalidArgument, "the content is larger than the block");
+  }
+  Status status;
+  std::uint32_t positions[kMaxCopies];
+  const std::uint32_t copies = replicas_of(dataset, block, true, positions, &status);
+  IMSS_RETURN_IF_ERROR(status);
+  // The first replica that can be reached gives the version; the others follow it.
+  store::PutOptions options;
+  std::uint32_t written = 0;
+  for (std::uint32_t i = 0; i < copies; ++i) {
+    auto store = reach(dataset, positions[i]);
+    if (!store.ok()) {
+      status = store.status();
+      continue;
+    }
+    auto version = (*store)->put({dataset.id, block}, content, options);
+    if (!version.ok() && unreachable(version.status())) {
+      status = version.status();
+      continue;
+    }
+    if (!version.ok()) {
+      if (written == 0) return version.status();
+      return Status(Code::kUnknownOutcome, "a copy of the block could not be written: " + version.status().message());
+    }
+    options.version = *version;
+    ++written;
+    segment::fault_point("replicas.one_written");
+  }
+  if (written == 0) return status;
+  dataset.wrote.store(true, std::memory_order_relaxed);
+  if (dataset.layout.block_count != 0) return {};
+  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  return home->extend_size(dataset.id, (block - 1) * dataset.layout.block_bytes + content.size());
+}
+
+Status Session::get(Dataset& dataset, std::uint64_t block, std::uint64_t offset, std::span<std::byte> out) {
+  if (!in_range(dataset, block)) return out_of_range(dataset, block);
+  if (offset > dataset.layout.block_bytes || out.size() > dataset.layout.block_bytes - offset) {
+    return Status(Code::kInvalidArgument, "the range reaches beyond the block");
+  }
+  Status status;
+  std::uint32_t positions[kMaxCopies];
+  const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
+  IMSS_RETURN_IF_ERROR(status);
+  for (std::uint32_t i = 0; i < copies; ++i) {
+    auto store = reach(dataset, positions[i]);
+    status = store.ok() ? (*store)->get({dataset.id, block}, offset, out) : store.status();
+    if (status.ok() || !unreachable(status)) return status;
+  }
+  return status;
+}
+
+Status Session::write(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
+                      std::span<const std::byte> data) {
+  if (!in_range(dataset, block)) return out_of_range(dataset, block);
+  if (offset > dataset.layout.block_bytes || data.size() > dataset.layout.block_bytes - offset) {
+    return Status(Code::kInvalidArgument, "the range reaches beyond the block");
+  }
+  if (dataset.layout.replicas > 1) {
+    IMSS_RETURN_IF_ERROR(write_replicated(dataset, block, offset, data));
+  } else {
+    Status status;
+    std::uint32_t position = 0;
+    if (replicas_of(dataset, block, true, std::span(&position, 1), &status) == 0) return status;
+    IMSS_ASSIGN_OR_RETURN(Store* const store, reach(dataset, position));
+    IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes));
+  }
+  dataset.wrote.store(true, std::memory_order_relaxed);
+  if (dataset.layout.block_count != 0) return {};
+  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  return home->extend_size(dataset.id, (block - 1) * dataset.layout.block_bytes + offset + data.size());
+}
+
+// With copies a ranged write replaces the whole block, so that all copies follow one order of versions.
+Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
+                                 std::span<const std::byte> data) {
+  Status status;
+  std::uint32_t positions[kMaxCopies];
+  const std::uint32_t copies = replicas_of(dataset, block, true, positions, &status);
+  IMSS_RETURN_IF_ERROR(status);
+  std::vector<std::byte> content(dataset.layout.block_bytes);
+  store::PutOptions options;
+  std::uint32_t written = 0;
+  for (std::uint32_t i = 0; i < copies; ++i) {
+    auto reached = reach(dataset, positions[i]);
+    if (!reached.ok()) {
+      status = reached.status();
+      continue;
+    }
+    Store& store = **reached;
+    for (;;) {
+      if (written == 0) {
+        // The version is read before the content: a put in between makes the conditional put fail.
+        IMSS_ASSIGN_OR_RETURN(options.expected_version, store.version({dataset.id, block}));
+        IMSS_RETURN_IF_ERROR(store.get({dataset.id, block}, 0, content));
+        std::memcpy(content.data() + offset, data.data(), data.size());
+      }
+      auto version = store.put({dataset.id, block}, content, options);
+      if (version.code() == Code::kBusy) continue;
+      if (!version.ok()) return written == 0 ? version.status() : Status(Code::kUnknownOutcome);
+      options = {};
+      options.version = *version;
+      ++written;
+      break;
+    }
+  }
+  return written == 0 ? status : Status();
+}
+
+Result<store::View> Session::view(Dataset& dataset, std::uint64_t block) {
+  if (!in_range(dataset, block)) return out_of_range(dataset, block);
+  Status status;
+  std::uint32_t positions[kMaxCopies];
+  const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
+  IMSS_RETURN_IF_ERROR(status);
+  for (std::uint32_t i = 0; i < copies; ++i) {
+    auto store = reach(dataset, positions[i]);
+    if (store.ok()) return (*store)->view({dataset.id, block}, dataset.layout.block_bytes);
+    status = store.status();
+  }
+  return status;
+}
+
+Result<std::vector<std::uint32_t>> Session::locate(Dataset& dataset, std::uint64_t block) {
+  if (!in_range(dataset, block)) return out_of_range(dataset, block);
+  Status status;
+  std::uint32_t positions[kMaxCopies];
+  const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
+  IMSS_RETURN_IF_ERROR(status);
+  return std::vector<std::uint32_t>(positions, positions + copies);
+}
+
+}  // namespace imss::client

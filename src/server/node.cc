@@ -1,0 +1,29 @@
+#include "server/node.h"
+
+#include <unistd.h>
+
+#include "base/text.h"
+#include "segment/segment.h"
+#include "segment/segment_files.h"
+
+namespace imss::server {
+
+std::string node_name() {
+  char name[256] = {};
+  if (::gethostname(name, sizeof(name) - 1) != 0) return "localhost";
+  return name;
+}
+
+Status remove_segment(const std::string& name) {
+  auto segment = segment::Segment::open(name);
+  if (segment.code() == Code::kNotFound) return {};
+  if (!segment.ok()) return segment.status();
+  if ((*segment)->probe(0) == segment::Segment::Liveness::kAlive) {
+    return Status(Code::kBusy, concat("segment ", segment::path_of(name), " is still served"));
+  }
+  (*segment)->super().state.store(static_cast<std::uint64_t>(segment::State::kRetired));
+  (*segment)->unlink_name();
+  return {};
+}
+
+}  // namespace imss::server
