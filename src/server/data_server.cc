@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "client/local_host.h"
 #include "segment/segment_files.h"
 #include "server/deployment.h"
-#include "server/node.h"
 
 namespace imss::server {
 namespace {
@@ -85,7 +85,7 @@ Status DataServer::start_host() {
   host.create.port = options_.port;
   host.create.rank = options_.rank;
   host.create.attached = options_.attached;
-  host.create.host_name = node_name();
+  host.create.host_name = client::local_host_name();
   host.name = segment_name_;
   host.take_over = !options_.attached;
   IMSS_ASSIGN_OR_RETURN(host_, segment::Host::start(std::move(host)));
@@ -100,7 +100,7 @@ Status DataServer::join() {
   info.rank = options_.rank;
   info.attached = options_.attached;
   info.capacity_bytes = host_->segment()->super().capacity_bytes;
-  info.host = options_.host_name.empty() ? node_name() : options_.host_name;
+  info.host = options_.host_name.empty() ? client::local_host_name() : options_.host_name;
   info.segment_name = segment_name_;
   info.instance = options_.instance;
   IMSS_ASSIGN_OR_RETURN(server_id_, session_->names().join_server(std::move(info)));
@@ -219,6 +219,8 @@ void DataServer::drop_orphan(std::uint64_t dataset) {
   if (!instances.ok()) return;
   for (const metadata::InstanceInfo& info : *instances) {
     if (std::ranges::find(info.servers, server_id_) == info.servers.end()) continue;
+    // What the session knows may be older than the last restart of another server.
+    session_->forget_instance(info.name);
     const auto servers = session_->instance(info.name);
     if (!servers.ok()) return;
     for (const auto& store : (*servers)->stores) {

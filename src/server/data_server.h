@@ -29,7 +29,7 @@ struct DataServerOptions {
   std::uint32_t rank = 0;            // position in the instance
   std::uint64_t capacity_bytes = 0;  // 0: default_data_capacity(1)
   bool attached = false;
-  std::string host_name;  // as clients know this node; empty: node_name()
+  std::string host_name;  // as clients know this node; empty: its own name
   std::string metadata_host = "localhost";
   std::uint16_t metadata_port = 5569;
   std::uint32_t server_count = 1;  // of the instance

@@ -2,10 +2,11 @@
 
 #include <utility>
 
+#include "client/local_host.h"
+
 #include "metadata/namespace.h"
 #include "segment/segment_files.h"
 #include "server/deployment.h"
-#include "server/node.h"
 
 namespace imss::server {
 
@@ -21,7 +22,7 @@ Result<std::unique_ptr<MetadataServer>> MetadataServer::start(
   host.create.port = options.port;
   host.create.rank = options.rank;
   host.create.attached = options.attached;
-  host.create.host_name = node_name();
+  host.create.host_name = client::local_host_name();
   host.name = server->segment_name_;
   host.take_over = !options.attached;
   IMSS_ASSIGN_OR_RETURN(server->host_, segment::Host::start(std::move(host)));
