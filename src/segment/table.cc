@@ -20,11 +20,6 @@ constexpr std::uint64_t kPatience = 3;
 
 bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
 
-std::uint64_t tag_of(std::uint64_t hash) {
-  const std::uint64_t tag = hash >> 56;
-  return tag == 0 ? 1 : tag;
-}
-
 std::uint64_t tag_at(std::uint64_t tags0, std::uint64_t tags1, std::uint32_t index) {
   return index < 8 ? tags0 >> 8 * index & 0xff : tags1 >> 8 * (index - 8) & 0xff;
 }

@@ -31,7 +31,11 @@ Result<std::unique_ptr<MetadataServer>> MetadataServer::start(
   if (new_segment) {
     IMSS_RETURN_IF_ERROR(metadata::Namespace(server->host_->segment()).format());
   }
-  // The metadata file is read back here, into the formatted segment that nobody can see yet.
+  if (!options.metadata_file.empty()) {
+    // Read back into the formatted segment, which nobody can see yet.
+    IMSS_ASSIGN_OR_RETURN(server->journaller_, metadata::Journaller::start(server->host_->segment(),
+                                                                           options.metadata_file, !new_segment));
+  }
   IMSS_RETURN_IF_ERROR(server->host_->publish());
   return server;
 }
@@ -41,6 +45,7 @@ MetadataServer::~MetadataServer() { stop(false); }
 void MetadataServer::stop(bool retire) {
   if (stopped_ || !host_) return;
   stopped_ = true;
+  if (journaller_) journaller_->stop();
   host_->stop(retire);
 }
 
