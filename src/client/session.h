@@ -119,6 +119,15 @@ class Session {
   // Positions of the servers that hold the block, the first replica first.
   Result<std::vector<std::uint32_t>> locate(Dataset& dataset, std::uint64_t block);
 
+  // --- byte ranges of datasets that grow (block_count 0) ---
+  // Reads up to the end; returns how many bytes. Holes are zeros.
+  Result<std::size_t> read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out);
+  Status write_at(Dataset& dataset, std::uint64_t offset, std::span<const std::byte> data);
+  // Writes at the end and returns where; appends of any number of clients never overlap.
+  Result<std::uint64_t> append(Dataset& dataset, std::span<const std::byte> data);
+  // What is beyond `size` is gone and reads as zeros should the dataset grow again.
+  Status truncate(Dataset& dataset, std::uint64_t size);
+
   // Drops datasets that dead clients left half made or half removed, and fences attached servers whose process
   // died; servers call it now and then.
   Status reap();
@@ -142,6 +151,10 @@ class Session {
   Status close_data(Dataset& dataset);
   std::uint32_t replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
                             std::span<std::uint32_t> out, Status* status);
+  Result<std::uint64_t> generation_of(const Dataset& dataset);
+  Result<store::Store*> home_of(const Dataset& dataset);
+  Status complete_truncation(Dataset& dataset, store::Store& home);
+  Status finish_truncation(Dataset& dataset, store::Store& home, const store::Store::Truncation& truncation);
   Result<std::uint32_t> recorded_location(const Dataset& dataset, std::uint64_t block, bool writing);
   Status write_replicated(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
                           std::span<const std::byte> data);

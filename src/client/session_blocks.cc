@@ -79,6 +79,14 @@ std::uint32_t Session::replicas_of(const Dataset& dataset, std::uint64_t block, 
   return place(policy, input, servers, out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
 }
 
+// The truncate generation to write under. Datasets with a fixed number of blocks are not truncated while in use.
+Result<std::uint64_t> Session::generation_of(const Dataset& dataset) {
+  if (dataset.layout.block_count != 0) return std::uint64_t{0};
+  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(dataset.id));
+  return attributes.generation;
+}
+
 Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::byte> content) {
   if (!in_range(dataset, block)) return out_of_range(dataset, block);
   if (content.size() > dataset.layout.block_bytes) {
@@ -90,6 +98,7 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   IMSS_RETURN_IF_ERROR(status);
   // The first replica that can be reached gives the version; the others follow it.
   store::PutOptions options;
+  IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   for (std::uint32_t i = 0; i < copies; ++i) {
     auto store = reach(dataset, positions[i]);
@@ -147,7 +156,8 @@ Status Session::write(Dataset& dataset, std::uint64_t block, std::uint64_t offse
     std::uint32_t position = 0;
     if (replicas_of(dataset, block, true, std::span(&position, 1), &status) == 0) return status;
     IMSS_ASSIGN_OR_RETURN(Store* const store, reach(dataset, position));
-    IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes));
+    IMSS_ASSIGN_OR_RETURN(const std::uint64_t generation, generation_of(dataset));
+    IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes, generation));
   }
   dataset.wrote.store(true, std::memory_order_relaxed);
   if (dataset.layout.block_count != 0) return {};
@@ -164,6 +174,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   IMSS_RETURN_IF_ERROR(status);
   std::vector<std::byte> content(dataset.layout.block_bytes);
   store::PutOptions options;
+  IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   for (std::uint32_t i = 0; i < copies; ++i) {
     auto reached = reach(dataset, positions[i]);
@@ -182,7 +193,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
       auto version = store.put({dataset.id, block}, content, options);
       if (version.code() == Code::kBusy) continue;
       if (!version.ok()) return written == 0 ? version.status() : Status(Code::kUnknownOutcome);
-      options = {};
+      options.expected_version = store::kAnyVersion;
       options.version = *version;
       ++written;
       break;

@@ -35,9 +35,12 @@ struct View {
 
 inline constexpr std::uint64_t kAnyVersion = ~0ULL;
 
+inline constexpr std::uint64_t kAnyGeneration = ~0ULL;
+
 struct PutOptions {
   std::uint64_t version = 0;                     // of a further replica: applied only if newer; 0: the next one
   std::uint64_t expected_version = kAnyVersion;  // kBusy when the block has another version (0: absent)
+  std::uint64_t generation = 0;                  // truncate generation of the dataset that the writer has seen
 };
 
 class Store {
@@ -54,13 +57,17 @@ class Store {
   Status get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present = nullptr);
   // Writes `data` at byte `offset`, in place. `block_bytes` is the size of the dataset's blocks.
   // Errors: kInvalidArgument beyond the block.
-  Status write(BlockId id, std::uint64_t offset, std::span<const std::byte> data, std::uint64_t block_bytes);
-  // Makes what is at and after `offset` in the block read as zeros.
-  Status clear_tail(BlockId id, std::uint64_t offset);
+  Status write(BlockId id, std::uint64_t offset, std::span<const std::byte> data, std::uint64_t block_bytes,
+               std::uint64_t generation = 0);
+  // Truncation `generation` cuts the block at `offset`: what is behind reads as zeros. Applied once, however many
+  // finish the same truncation, so it never hits what was written after it.
+  Status cut(BlockId id, std::uint64_t offset, std::uint64_t generation);
   // Removes the block; absent is fine.
   Status erase(BlockId id);
-  // Removes data blocks first..last of the dataset that are stored here.
-  Status erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last);
+  // Removes data blocks first..last of the dataset that are stored here; with `before`, only those older than that
+  // truncate generation.
+  Status erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last,
+                     std::uint64_t before = kAnyGeneration);
   // Version of the block, 0 when absent.
   Result<std::uint64_t> version(BlockId id);
   // Pins the block for reading in place. Absent or partly written blocks are made whole first.
@@ -83,12 +90,13 @@ class Store {
   // `size` and then calls finish_truncation; a later truncation completes an unfinished one first.
   struct Truncation {
     std::uint64_t size = 0;
-    std::uint64_t old_size = 0;
+    std::uint64_t old_size = 0;    // kSizeMask when somebody else began it
+    std::uint64_t generation = 0;  // that it begins
     bool pending = false;
   };
   Result<Truncation> begin_truncation(std::uint64_t dataset, std::uint64_t size);
   Result<Truncation> pending_truncation(std::uint64_t dataset);
-  Status finish_truncation(std::uint64_t dataset, std::uint64_t size);
+  Status finish_truncation(std::uint64_t dataset, const Truncation& truncation);
 
   // Opens by this process, so that an unlinked dataset stays until nobody has it open.
   Status open(std::uint64_t dataset);
@@ -108,6 +116,7 @@ class Store {
 
  private:
   struct Pinned;
+  struct ExclusiveChange;
   Result<Pinned> pin(segment::Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags);
   Result<segment::Held> filled_extent(segment::Participant& me, std::span<const std::byte> content,
                                       std::uint64_t* entry_flags);
@@ -116,10 +125,14 @@ class Store {
   Status fill_exclusive(segment::Participant& me, segment::Ref ref, std::uint64_t offset,
                         std::span<const std::byte> data);
   Status first_write(segment::Participant& me, BlockId id, std::uint64_t offset,
-                     std::span<const std::byte> data, std::uint64_t block_bytes);
+                     std::span<const std::byte> data, std::uint64_t block_bytes, std::uint64_t generation);
+  Status erase_one(BlockId id, std::uint64_t before);
+  Status change_exclusively(segment::Participant& me, BlockId id, const ExclusiveChange& what);
   Status move_to_full(segment::Participant& me, BlockId id, std::uint64_t block_bytes);
-  Status insert_new(segment::Participant& me, BlockId id, const segment::Held& held, std::uint64_t flags);
+  Status insert_new(segment::Participant& me, BlockId id, const segment::Held& held, std::uint64_t flags,
+                    std::uint64_t generation = 0);
   Status copy_moved(segment::Participant& me, segment::Ref from, bool from_dense, segment::Ref to, bool to_dense);
+  Status zero_from(segment::Participant& me, segment::Ref ref, bool dense, std::uint64_t offset);
   Status make_whole(BlockId id, std::uint64_t block_bytes);
   Result<Inode*> pin_inode(segment::Participant& me, std::uint64_t dataset, Pinned* pinned);
   Result<bool> forget_opens(segment::Participant& me, std::uint64_t dataset, std::uint64_t process,

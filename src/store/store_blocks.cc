@@ -110,10 +110,10 @@ Result<std::uint64_t> Store::put(BlockId id, std::span<const std::byte> content,
         stale = options.version != 0 && options.version <= present;
         version = stale ? present : options.version != 0 ? options.version : present + 1;
         if (stale) return Code::kExists;
-        const Values fresh{held.ref.word(), version | flags, old.value2};
+        const Values fresh{held.ref.word(), version | flags, options.generation};
         if (entry == nullptr) {
           change.store(me->hand[held.slot], 0);
-          return edit.insert(*me, {id.dataset, id.block}, {fresh.value0, fresh.value1, 0});
+          return edit.insert(*me, {id.dataset, id.block}, {fresh.value0, fresh.value1, options.generation});
         }
         // The swap: old extent into our hand, new one into the entry, in one transaction.
         edit.update({id.dataset, id.block}, entry, fresh);
@@ -174,14 +174,16 @@ Status Store::get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bo
   return {};
 }
 
-Status Store::erase(BlockId id) {
+Status Store::erase(BlockId id) { return erase_one(id, kAnyGeneration); }
+
+Status Store::erase_one(BlockId id, std::uint64_t before) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
   const Status status = segment::edit_one(
       blocks_, *me, {id.dataset, id.block},
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
-        if (entry == nullptr) return Code::kNotFound;
+        if (entry == nullptr || !older(old.value2, before)) return Code::kNotFound;
         edit.erase({id.dataset, id.block}, entry);
         change.store(me->hand[slot], Extents::retired(Ref(old.value0)));
         return {};
@@ -190,13 +192,13 @@ Status Store::erase(BlockId id) {
   return status.code() == Code::kNotFound ? Status() : status;
 }
 
-Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last) {
+Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last, std::uint64_t before) {
   if (first > last) return {};
   if (last - first <= blocks_.entries()) {
     for (std::uint64_t block = first; block <= last; ++block) {
       segment::Snapshot snapshot;
       IMSS_RETURN_IF_ERROR(blocks_.find({dataset, block}, &snapshot));
-      if (snapshot.entry != nullptr) IMSS_RETURN_IF_ERROR(erase({dataset, block}));
+      if (snapshot.entry != nullptr) IMSS_RETURN_IF_ERROR(erase_one({dataset, block}, before));
     }
     return {};
   }
@@ -206,7 +208,7 @@ Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint6
     if (key.first == dataset && key.second >= first && key.second <= last) found.push_back(key.second);
     return true;
   }));
-  for (const std::uint64_t block : found) IMSS_RETURN_IF_ERROR(erase({dataset, block}));
+  for (const std::uint64_t block : found) IMSS_RETURN_IF_ERROR(erase_one({dataset, block}, before));
   return {};
 }
 

@@ -138,7 +138,7 @@ Result<Store::Truncation> Store::begin_truncation(std::uint64_t dataset, std::ui
     if (size >= size_of_word(word)) {
       if (!inode->size_word.compare_exchange_strong(word, make_size_word(generation_of_word(word), size))) continue;
       advance(inode->modified_ns, now_ns());
-      return Truncation{size, size_of_word(word), false};
+      return Truncation{size, size_of_word(word), generation_of_word(word), false};
     }
     Transaction change(*segment_, *me);
     IMSS_RETURN_IF_ERROR(change.lock(inode->lock));
@@ -151,7 +151,7 @@ Result<Store::Truncation> Store::begin_truncation(std::uint64_t dataset, std::ui
     }
     advance(inode->modified_ns, now_ns());
     advance(inode->changed_ns, now_ns());
-    return Truncation{size, size_of_word(word), true};
+    return Truncation{size, size_of_word(word), (generation_of_word(word) + 1) & 0xffff, true};
   }
 }
 
@@ -159,18 +159,25 @@ Result<Store::Truncation> Store::pending_truncation(std::uint64_t dataset) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
-  const std::uint64_t pending = inode->truncation.load();
-  if (pending == 0) return Truncation{};
-  return Truncation{pending - 1, kSizeMask, true};
+  for (;;) {
+    const std::uint64_t word = inode->size_word.load();
+    const std::uint64_t pending = inode->truncation.load();
+    if (pending == 0) return Truncation{};
+    // Of a truncation that announced itself but did not happen, or of one that happened in between: look again.
+    if (inode->size_word.load() == word) return Truncation{pending - 1, kSizeMask, generation_of_word(word), true};
+  }
 }
 
-Status Store::finish_truncation(std::uint64_t dataset, std::uint64_t size) {
+Status Store::finish_truncation(std::uint64_t dataset, const Truncation& truncation) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
-  std::uint64_t pending = size + 1;
-  inode->truncation.compare_exchange_strong(pending, 0);
-  return {};
+  Transaction change(*segment_, *me);
+  IMSS_RETURN_IF_ERROR(change.lock(inode->lock));
+  // Only the truncation that was finished: another one may have begun.
+  if (generation_of_word(inode->size_word.load()) != truncation.generation) return {};
+  change.store(inode->truncation, 0);
+  return change.commit();
 }
 
 // --- links and opens -----------------------------------------------------------------------------------
