@@ -5,6 +5,7 @@
 
 #include <glib.h>
 
+#include "check_command.h"
 #include "common_program.h"
 #include "config_command.h"
 #include "df_command.h"
@@ -12,22 +13,14 @@
 #include "ls_command.h"
 #include "mkdir_command.h"
 #include "mv_command.h"
+#include "placement_command.h"
 #include "put_command.h"
 #include "rm_command.h"
 #include "rmdir_command.h"
 #include "stat_command.h"
 #include "status_command.h"
-#if __has_include("bench_command.h")
+#ifdef IMSS_HAS_BENCH
 #include "bench_command.h"
-#define IMSS_HAS_BENCH 1
-#endif
-#if __has_include("check_command.h")
-#include "check_command.h"
-#define IMSS_HAS_CHECK 1
-#endif
-#if __has_include("placement_command.h")
-#include "placement_command.h"
-#define IMSS_HAS_PLACEMENT 1
 #endif
 
 namespace {
@@ -51,13 +44,9 @@ constexpr Command kCommands[] = {
     {"rmdir", "remove empty directories", run_rmdir},
     {"mv", "rename datasets and directories", run_mv},
     {"df", "memory of the servers", run_df},
-#ifdef IMSS_HAS_CHECK
     {"check", "verify the structure of segments", run_check},
-#endif
     {"config", "configuration values and their origin", run_config},
-#ifdef IMSS_HAS_PLACEMENT
     {"placement", "balance and movement of the distribution policies", run_placement},
-#endif
 #ifdef IMSS_HAS_BENCH
     {"bench", "measure speed against memcpy and tmpfs", run_bench},
 #endif

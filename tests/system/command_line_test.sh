@@ -2,7 +2,7 @@
 port_base=21500
 . "$(dirname "$(readlink -f "$0")")/setup.sh"
 
-commands="status ls stat put get rm mkdir rmdir mv df config placement"
+commands="status ls stat put get rm mkdir rmdir mv df check config placement"
 expect 0 "$bin/imss" --help
 cp out help
 for command in $commands; do
@@ -70,8 +70,16 @@ says err 'not a regular file'
 expect 2 "$bin/imss" put --policy FOO input imss:///c
 expect 1 "$bin/imss" put --replicas 2 input imss:///c
 
+expect 1 "$bin/imss" check imss-data-1-1
+says out 'cannot be checked: there is no segment'
+head -c 4194304 /dev/zero > "$IMSS_SHM_DIR/imss-data-9-9"
+expect 1 "$bin/imss" check
+says out '^imss-data-9-9: cannot be checked'
+[ "$(grep -c ': sound' "$work/out")" -eq 2 ] || fail "a foreign file spoils the check of the others"
+rm "$IMSS_SHM_DIR/imss-data-9-9"
+
 if command -v python3 > /dev/null; then
-  for call in "status" "ls -R imss://" "ls imss:///a" "stat -L imss:///a/b imss:///a imss://" df config; do
+  for call in "status" "ls -R imss://" "ls imss:///a" "stat -L imss:///a/b imss:///a imss://" df check config; do
     "$bin/imss" $call --json | python3 -m json.tool > /dev/null || fail "imss $call --json does not parse"
   done
   "$bin/imss" ls --json imss:///a | python3 -c '

@@ -72,6 +72,9 @@ expect 0 "$bin/imss" ls imss://life
 expect 0 "$bin/imss" df imss://life
 says out '256 MiB'
 
+expect 0 "$bin/imss" check imss://life
+[ "$(grep -c ': sound' "$work/out")" -eq 3 ] || fail "not three sound segments: $(cat "$work/out")"
+
 expect 0 "$bin/umount.imss" -u imss://life
 empty_dir "$IMSS_SHM_DIR"
 empty_dir "$XDG_RUNTIME_DIR"

@@ -54,6 +54,9 @@ one_sentence mount.imss
 says err 'metadata server, port 21450, did not start: .*served already'
 expect 1 "$bin/mount.imss" -u imss://other -S 64MiB -m 21460
 one_sentence mount.imss
+says err 'metadata server, port 21460, did not start: .*in use by another server'
+expect 1 "$bin/mount.imss" -u imss://other -S 64MiB -m 21460 -M "$work/other"
+one_sentence mount.imss
 says err 'data server 0, port 21400, did not start: .*served already'
 expect 1 "$bin/imss" status --port 21460
 expect 0 "$bin/imss" ls imss://m

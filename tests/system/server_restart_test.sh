@@ -69,4 +69,18 @@ kill_server data-0
 expect 0 "$bin/umount.imss" -u imss://again
 empty_dir "$IMSS_SHM_DIR"
 empty_dir "$XDG_RUNTIME_DIR"
+
+# The metadata file outlives the deployment: the next one has the names, and says that the data of
+# the earlier one is gone. New data can be stored under the same names.
+expect 0 "${mount[@]}"
+expect 0 "$bin/imss" ls -R imss://again
+says out '^imss://again/dir:$'
+says out '^data$'
+expect 1 "$bin/imss" get imss://again/dir/data copy2
+one_sentence 'imss get'
+expect 0 "$bin/imss" put --force input imss://again/dir/data
+everything_is_there
+expect 0 "$bin/imss" check
+expect 0 "$bin/umount.imss" -u imss://again
+empty_dir "$IMSS_SHM_DIR"
 finish
