@@ -125,6 +125,7 @@ Status Host::new_container(std::uint32_t size_class, bool sparse) {
   for (std::uint64_t i = 1; i < arenas; ++i) {
     segment_->descriptor(arena + i)
         .container.class_and_count.store(static_cast<std::uint64_t>(ArenaKind::kRunTail) << 16);
+    fault_point("host.run_marked");
   }
   const auto total = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, kArenaBytes / extent));
   const Status status =
@@ -266,6 +267,7 @@ Result<std::uint64_t> Host::take_arenas(std::uint64_t count) {
   }
   refresh_used();
   block.next_arena.store(arena + count);
+  fault_point("host.taken");
   return arena;
 }
 
@@ -343,6 +345,7 @@ bool Host::unlink_free_arena(std::uint32_t size_class, bool sparse, std::uint64_
   // An unused arena that is in no list is found again after a restart.
   change.store(found.container->class_and_count, 0);
   if (!change.commit().ok()) return false;
+  fault_point("host.reclaimed");
   if (partial_arena_[size_class] == arena + 1 && !sparse) partial_arena_[size_class] = 0;
   const std::uint64_t before = segment_->super().used_bytes.load();
   free_arenas(arena, std::max<std::uint64_t>(1, class_bytes(size_class) / kArenaBytes));

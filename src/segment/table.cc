@@ -17,6 +17,7 @@ constexpr std::uint64_t kFullNumerator = 17;
 constexpr std::uint64_t kFullDenominator = 20;
 // A table this many times as full as it should be waits for the host to let it grow.
 constexpr std::uint64_t kPatience = 3;
+constexpr std::uint64_t kGivenUp = 2;  // in TableRoot::wanted
 
 bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
 
@@ -388,7 +389,11 @@ void Table::grow_if_full(Participant& me) {
       // Chains are somewhat longer until the host, or the next one, has made room. Waiting for it is only for
       // those who outrun it.
       if (places_in_use <= count * kBucketEntries * kPatience) return;
-      if (!ask_host(*segment_, me, Request::kBuckets, index_, 0).ok()) return;
+      if (root_->wanted.load() == kGivenUp || segment_->probe(0) != Segment::Liveness::kAlive) return;
+      const Status status = ask_host(*segment_, me, Request::kBuckets, index_, 0);
+      // One client has waited for all, until the host answers again.
+      if (status.code() == Code::kTimedOut) root_->wanted.store(kGivenUp);
+      if (!status.ok()) return;
     }
     if (!split_one(me).ok()) return;
   }
