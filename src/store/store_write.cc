@@ -130,17 +130,26 @@ Status Store::first_write(Participant& me, BlockId id, std::uint64_t offset, std
 // Moves a content that outgrows its extent into the block's full range: the entry says "moving", writers in
 // flight are waited for, the content is copied and the entry switched.
 Status Store::move_to_full(Participant& me, BlockId id, std::uint64_t block_bytes) {
+  // An earlier move of ours that could not be ended.
+  if (me.moving_key0.load() != 0) segment::abandon_move(*segment_, me, me);
   Extents extents(*segment_);
   const std::uint32_t size_class = class_for(block_bytes);
   const bool dense = block_bytes <= kDenseLimit;
   IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, size_class, !dense));
+  // Pinned, though not for writing: a put that overtakes the move must not reuse what is being copied.
+  auto source = pin(me, id, kBlockPin, 0);
+  if (!source.ok() || source->ref.none()) {
+    extents.put_back(me, held);
+    return source.ok() ? Status() : source.status();
+  }
+  const Ref old_ref = source->ref;
   const segment::Key key{id.dataset, id.block};
   Values moving;
   Status status = segment::edit_one(
       blocks_, me, key,
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
         if (entry == nullptr || segment::state_of(old.value1) != EntryState::kOwned ||
-            Ref(old.value0).size_class() >= size_class) {
+            Ref(old.value0).bare() != old_ref || old_ref.size_class() >= size_class) {
           return Code::kExists;  // nothing to move any more
         }
         moving = old;
@@ -155,13 +164,13 @@ Status Store::move_to_full(Participant& me, BlockId id, std::uint64_t block_byte
     return status.code() == Code::kExists ? Status() : status;
   }
   fault_point("move.announced");
-  const Ref old_ref = Ref(moving.value0).bare();
   segment::Backoff backoff(*segment_);
   while (status.ok() && extents.pinned(old_ref, true)) {
     if (!backoff.wait(true)) status = Status(Code::kTimedOut, "a writer of the block does not run");
   }
   if (status.ok()) status = copy_moved(me, old_ref, (moving.value1 & kDenseFlag) != 0, held.ref, dense);
   fault_point("move.copied");
+  source->release();
   bool switched = false;
   const Status ended = segment::edit_one(
       blocks_, me, key,
