@@ -54,6 +54,7 @@ struct Dataset {
   metadata::Layout layout;
   std::shared_ptr<const InstanceServers> instance;
   std::atomic<bool> wrote{false};
+  std::atomic<std::uint64_t> announced{0};  // of a dataset that grows: its home server knows of blocks up to this one
 };
 
 struct ConnectOptions {
@@ -144,11 +145,15 @@ class Session {
   // The directory of the last name of a URI.
   Result<Place> place_of(const Uri& uri);
   Status unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers);
+  Status reap_dataset(const metadata::EntryInfo& entry);
   Status drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers);
   Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
+  Status lost_inode(const Uri& uri, std::uint64_t dataset);
+  // Errors: kNotFound when the inode is not there or has no name any more.
   Result<std::int32_t> open_entry(const Uri& uri, const metadata::EntryInfo& entry,
                                   std::shared_ptr<const InstanceServers> servers);
   Status close_data(Dataset& dataset);
+  Status announce(Dataset& dataset, std::uint64_t block);
   std::uint32_t replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
                             std::span<std::uint32_t> out, Status* status);
   Result<std::uint64_t> generation_of(const Dataset& dataset);

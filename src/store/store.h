@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <unordered_set>
 
 #include "base/result.h"
 #include "segment/segment.h"
@@ -84,6 +85,9 @@ class Store {
   Status set_attributes(std::uint64_t dataset, const Attributes& attributes);
   // Grows the size to `end` if it is smaller and stamps the modification time.
   Status extend_size(std::uint64_t dataset, std::uint64_t end);
+  // To be called before data block `block` of a dataset that grows is written for the first time, so that it is
+  // found when the dataset is dropped, even if its writer dies before the size says so.
+  Status announce_block(std::uint64_t dataset, std::uint64_t block);
   // Reserves `bytes` at the end of the dataset and returns where they begin; appends never overlap.
   Result<std::uint64_t> reserve_append(std::uint64_t dataset, std::uint64_t bytes);
   // Sets the size and starts a new truncate generation when it shrinks. The caller removes the blocks beyond
@@ -108,7 +112,8 @@ class Store {
   Status erase_inode(std::uint64_t dataset);
 
   // --- upkeep ---
-  // Forgets the opens of processes that died and calls `orphan` for datasets without name and opener.
+  // Forgets the opens of processes that ended and calls `orphan` for datasets without name and opener. Cheap while
+  // no process came, went or died.
   Status sweep(const std::function<void(std::uint64_t dataset)>& orphan);
   Status for_each_block(const std::function<bool(BlockId, const segment::Values&)>& visit);
 
@@ -133,8 +138,10 @@ class Store {
                     std::uint64_t generation = 0);
   Status copy_moved(segment::Participant& me, segment::Ref from, bool from_dense, segment::Ref to, bool to_dense);
   Status zero_from(segment::Participant& me, segment::Ref ref, bool dense, std::uint64_t offset);
-  Status make_whole(BlockId id, std::uint64_t block_bytes);
+  Status make_whole(segment::Participant& me, BlockId id, std::uint64_t block_bytes);
+  Status fill_holes(segment::Participant& me, segment::Ref ref, std::uint64_t bytes);
   Result<Inode*> pin_inode(segment::Participant& me, std::uint64_t dataset, Pinned* pinned);
+  std::uint64_t processes_present(std::unordered_set<std::uint64_t>* tokens);
   Result<bool> forget_opens(segment::Participant& me, std::uint64_t dataset, std::uint64_t process,
                             std::uint64_t count);
 

@@ -141,16 +141,25 @@ struct Store::ExclusiveChange {
 };
 
 Status Store::change_exclusively(Participant& me, BlockId id, const ExclusiveChange& what) {
+  // An earlier change of ours that could not be ended.
+  if (me.moving_key0.load() != 0) segment::abandon_move(*segment_, me, me);
   const segment::Key key{id.dataset, id.block};
   segment::Backoff backoff(*segment_);
   Values moving;
+  Pinned source;
   Status status;
   for (;;) {
+    // Pinned, though not for writing: a put that overtakes the change must not reuse what is being worked on.
+    source.release();
+    IMSS_ASSIGN_OR_RETURN(source, pin(me, id, kBlockPin, 0));
+    if (source.ref.none()) return {};
     status = segment::edit_one(
         blocks_, me, key,
         [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
           if (entry == nullptr || !what.wanted(old)) return Code::kExists;
-          if (segment::state_of(old.value1) != EntryState::kOwned) return Code::kBusy;
+          if (segment::state_of(old.value1) != EntryState::kOwned || Ref(old.value0).bare() != source.ref) {
+            return Code::kBusy;
+          }
           moving = old;
           moving.value1 = segment::with_state(old.value1, EntryState::kMoving);
           edit.update(key, entry, moving);
@@ -164,12 +173,12 @@ Status Store::change_exclusively(Participant& me, BlockId id, const ExclusiveCha
   }
   IMSS_RETURN_IF_ERROR(status);
   fault_point("move.announced");
-  const Ref ref = Ref(moving.value0).bare();
-  while (status.ok() && Extents(*segment_).pinned(ref, true)) {
+  while (status.ok() && Extents(*segment_).pinned(source.ref, true)) {
     if (!backoff.wait(true)) status = Status(Code::kTimedOut, "a writer of the block does not run");
   }
-  if (status.ok()) status = what.apply(ref, (moving.value1 & kDenseFlag) != 0);
+  if (status.ok()) status = what.apply(source.ref, (moving.value1 & kDenseFlag) != 0);
   fault_point("move.copied");
+  source.release();
   const Status ended = segment::edit_one(
       blocks_, me, key,
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& now) -> Status {
