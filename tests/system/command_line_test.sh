@@ -1,6 +1,6 @@
 # Command lines: help, versions, exit codes, positional forms, JSON that parses.
 port_base=21500
-. "$(dirname "$(readlink -f "$0")")/setup.sh"
+. "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 commands="status ls stat put get rm mkdir rmdir mv df check config placement"
 expect 0 "$bin/imss" --help

@@ -1,6 +1,6 @@
 # A detached instance from mount to umount: everything a user does in between, and nothing is left.
 port_base=21200
-. "$(dirname "$(readlink -f "$0")")/setup.sh"
+. "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 # Not a multiple of the block size, and a name with a blank, a quote and a byte that is no UTF-8.
 cat "$bin/imss" "$bin/imss" "$bin/server" "$bin/server" "$bin/server" | head -c 4000001 > input

@@ -1,6 +1,6 @@
 # What can go wrong with a mount: one clear sentence, the right exit code, and nothing left behind.
 port_base=21400
-. "$(dirname "$(readlink -f "$0")")/setup.sh"
+. "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 nothing_left() {
   empty_dir "$IMSS_SHM_DIR"

@@ -1,6 +1,6 @@
 # Servers that are killed, or stopped, and started again go on with everything that was stored.
 port_base=21300
-. "$(dirname "$(readlink -f "$0")")/setup.sh"
+. "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 head -c 500001 "$bin/imss" > input
 pid_file() { echo "$XDG_RUNTIME_DIR/imss/instance-again/$1.pid"; }
