@@ -21,7 +21,7 @@ const std::vector<std::string> kClientPoints{
 
 // What the host passes besides.
 const std::vector<std::string> kHostPoints{"host.obtained",        "host.taken",
-                                           "host.run_marked",      "host.reclaimed",
+                                           "host.run_marked",      "host.reclaimed",       "host.set_aside",
                                            "transaction.prepared", "transaction.committed",
                                            "transaction.applying", "transaction.applied"};
 
@@ -185,6 +185,16 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
           while (stored < 30'000 && engine.put({kOwning, ++stored}, size_class, false).ok()) {
           }
           for (std::uint64_t i = 1; i <= stored; ++i) static_cast<void>(engine.remove({kOwning, i}));
+        }
+        // Every fourth content stays, so that no arena is free as a whole when others need memory.
+        for (std::uint64_t i = 1; i <= 2000; ++i) {
+          if (!engine.put({kOwning, i}, segment::kClass64K, false).ok()) break;
+        }
+        for (std::uint64_t i = 1; i <= 2000; ++i) {
+          if (i % 4 != 0) static_cast<void>(engine.remove({kOwning, i}));
+        }
+        for (std::uint64_t i = 3000; i <= 10'000; ++i) {
+          if (!engine.put({kOwning, i}, segment::kClass4K, false).ok()) break;
         }
         segment->leave();
         return 0;
