@@ -31,7 +31,8 @@ Status Store::write(BlockId id, std::uint64_t offset, std::span<const std::byte>
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   segment::Backoff backoff(*segment_);
   for (;;) {
-    IMSS_ASSIGN_OR_RETURN(Pinned block, pin(*me, id, kBlockPin, Ref::kWritePin));
+    Pinned block;
+    IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, Ref::kWritePin, &block));
     if (block.ref.none()) {
       const Status status = first_write(*me, id, offset, data, block_bytes);
       if (status.ok() || status.code() != Code::kExists) return status;
@@ -211,7 +212,8 @@ Status Store::clear_tail(BlockId id, std::uint64_t offset) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   segment::Backoff backoff(*segment_);
   for (;;) {
-    IMSS_ASSIGN_OR_RETURN(Pinned block, pin(*me, id, kBlockPin, Ref::kWritePin));
+    Pinned block;
+    IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, Ref::kWritePin, &block));
     if (block.ref.none() || offset >= block.ref.bytes()) return {};
     if (block.state() == EntryState::kMoving) {
       block.release();
