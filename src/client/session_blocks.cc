@@ -27,13 +27,23 @@ bool in_range(const Dataset& dataset, std::uint64_t block) {
 }
 
 // The seam: a server whose segment is mapped is executed on; this is where any other one would be sent to.
-Result<Store*> reach(const Dataset& dataset, std::uint32_t position) {
+// Null: it cannot be reached.
+Store* mapped(const Dataset& dataset, std::uint32_t position) {
   Store* store = dataset.instance->stores[position].get();
-  if (store != nullptr && store->segment().serving()) [[likely]] return store;
+  return store != nullptr && store->segment().serving() ? store : nullptr;
+}
+
+Status out_of_reach(const Dataset& dataset, std::uint32_t position) {
   const auto& server = dataset.instance->servers[position];
   return Status(Code::kIo, "data server " + std::to_string(position) + " (" +
                                (server.host.empty() ? "unknown" : server.host) + ") of " +
                                format_uri(dataset.uri) + " is gone or on another node");
+}
+
+Result<Store*> reach(const Dataset& dataset, std::uint32_t position) {
+  Store* store = mapped(dataset, position);
+  if (store == nullptr) return out_of_reach(dataset, position);
+  return store;
 }
 
 bool unreachable(const Status& status) {
@@ -67,6 +77,11 @@ Result<std::uint32_t> Session::recorded_location(const Dataset& dataset, std::ui
 
 std::uint32_t Session::replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
                                    std::span<std::uint32_t> out, Status* status) {
+  // With one server every policy says the same.
+  if (dataset.layout.server_count == 1) {
+    out[0] = 0;
+    return 1;
+  }
   const auto policy = static_cast<Policy>(dataset.layout.policy);
   PlacementInput input{dataset.id, block, dataset.layout.block_count};
   if (policy == Policy::kLocal) {
@@ -109,18 +124,18 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, true, positions, &status);
-  IMSS_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status;
   // The first replica that can be reached gives the version; the others follow it.
   store::PutOptions options;
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   for (std::uint32_t i = 0; i < copies; ++i) {
-    auto store = reach(dataset, positions[i]);
-    if (!store.ok()) {
-      status = store.status();
+    Store* store = mapped(dataset, positions[i]);
+    if (store == nullptr) {
+      status = out_of_reach(dataset, positions[i]);
       continue;
     }
-    auto version = (*store)->put({dataset.id, block}, content, options);
+    auto version = store->put({dataset.id, block}, content, options);
     if (!version.ok() && unreachable(version.status())) {
       status = version.status();
       continue;
@@ -134,7 +149,8 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
     segment::fault_point("replicas.one_written");
   }
   if (written == 0) return status;
-  dataset.wrote.store(true, std::memory_order_relaxed);
+  // Looked at first: a store would take the line away from all threads that use the dataset.
+  if (!dataset.wrote.load(std::memory_order_relaxed)) dataset.wrote.store(true, std::memory_order_relaxed);
   if (dataset.layout.block_count != 0) return {};
   IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
   return home->extend_size(dataset.id, (block - 1) * dataset.layout.block_bytes + content.size());
@@ -148,10 +164,14 @@ Status Session::get(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
-  IMSS_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status;
   for (std::uint32_t i = 0; i < copies; ++i) {
-    auto store = reach(dataset, positions[i]);
-    status = store.ok() ? (*store)->get({dataset.id, block}, offset, out) : store.status();
+    Store* store = mapped(dataset, positions[i]);
+    if (store == nullptr) {
+      status = out_of_reach(dataset, positions[i]);
+      continue;
+    }
+    status = store->get({dataset.id, block}, offset, out);
     if (status.ok() || !unreachable(status)) return status;
   }
   return status;
@@ -174,7 +194,8 @@ Status Session::write(Dataset& dataset, std::uint64_t block, std::uint64_t offse
     IMSS_ASSIGN_OR_RETURN(const std::uint64_t generation, generation_of(dataset));
     IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes, generation));
   }
-  dataset.wrote.store(true, std::memory_order_relaxed);
+  // Looked at first: a store would take the line away from all threads that use the dataset.
+  if (!dataset.wrote.load(std::memory_order_relaxed)) dataset.wrote.store(true, std::memory_order_relaxed);
   if (dataset.layout.block_count != 0) return {};
   IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
   return home->extend_size(dataset.id, (block - 1) * dataset.layout.block_bytes + offset + data.size());
@@ -186,7 +207,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, true, positions, &status);
-  IMSS_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status;
   std::vector<std::byte> content(dataset.layout.block_bytes);
   store::PutOptions options;
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
@@ -227,7 +248,7 @@ Result<store::View> Session::view(Dataset& dataset, std::uint64_t block) {
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
-  IMSS_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status;
   for (std::uint32_t i = 0; i < copies; ++i) {
     auto store = reach(dataset, positions[i]);
     if (store.ok()) return (*store)->view({dataset.id, block}, dataset.layout.block_bytes);
@@ -241,7 +262,7 @@ Result<std::vector<std::uint32_t>> Session::locate(Dataset& dataset, std::uint64
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
-  IMSS_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status;
   return std::vector<std::uint32_t>(positions, positions + copies);
 }
 

@@ -24,6 +24,7 @@ namespace imss::store {
 struct BlockId {
   std::uint64_t dataset = 0;
   std::uint64_t block = 0;  // data blocks count from 1
+  bool operator==(const BlockId&) const = default;
 };
 
 // A block pinned in shared memory by the calling thread, which must release it before it ends.
@@ -122,7 +123,7 @@ class Store {
  private:
   struct Pinned;
   struct ExclusiveChange;
-  Result<Pinned> pin(segment::Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags);
+  Status pin(segment::Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned);
   Result<segment::Held> filled_extent(segment::Participant& me, std::span<const std::byte> content,
                                       std::uint64_t* entry_flags);
   Status write_pages(segment::Participant& me, segment::Ref ref, std::uint64_t offset,

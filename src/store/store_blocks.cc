@@ -22,22 +22,23 @@ using segment::Ref;
 using segment::Transaction;
 using segment::Values;
 
-Result<Store::Pinned> Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags) {
-  Pinned pinned;
+Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned) {
+  pinned->release();
   segment::Word& word = me.pins[pin_slot];
   for (;;) {
-    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned.snapshot));
-    if (pinned.snapshot.entry == nullptr) return pinned;
-    pinned.ref = Ref(pinned.snapshot.values.value0).bare();
-    if (!segment_->valid_ref(pinned.ref)) {
+    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned->snapshot));
+    pinned->ref = {};
+    if (pinned->snapshot.entry == nullptr) return {};
+    pinned->ref = Ref(pinned->snapshot.values.value0).bare();
+    if (!segment_->valid_ref(pinned->ref)) {
       return Status(Code::kCorrupt, "block " + std::to_string(id.block) + " of dataset " +
                                         std::to_string(id.dataset) + " has a damaged reference");
     }
-    word.store(pinned.ref.with(flags).word(), std::memory_order_seq_cst);
+    word.store(pinned->ref.with(flags).word(), std::memory_order_seq_cst);
     // Looked at again after pinning: if the entry still stands, whoever replaces it now sees the pin.
-    if (blocks_.unchanged(pinned.snapshot)) {
-      pinned.pin = &word;
-      return pinned;
+    if (blocks_.unchanged(pinned->snapshot)) {
+      pinned->pin = &word;
+      return {};
     }
     word.store(0, std::memory_order_release);
   }
@@ -156,11 +157,17 @@ void copy_pages(const segment::Segment& segment, Ref ref, std::uint64_t offset, 
   }
 }
 
+// Where this thread's next read is if it goes on in order; then the entry after it is loaded during the copy.
+__attribute__((tls_model("initial-exec"))) thread_local BlockId following_read;
+
 }  // namespace
 
 Status Store::get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  IMSS_ASSIGN_OR_RETURN(const Pinned block, pin(*me, id, kBlockPin, 0));
+  Pinned block;
+  IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, 0, &block));
+  if (following_read == id) blocks_.prefetch({id.dataset, id.block + 1});
+  following_read = {id.dataset, id.block + 1};
   if (present != nullptr) *present = !block.ref.none();
   if (block.state() == segment::EntryState::kGone) return Code::kFenced;
   const std::uint64_t stored = block.ref.none() ? 0 : block.ref.bytes();
@@ -228,7 +235,8 @@ Status Store::for_each_block(const std::function<bool(BlockId, const Values&)>& 
 // stays.
 Status Store::make_whole(Participant& me, BlockId id, std::uint64_t block_bytes) {
   {
-    IMSS_ASSIGN_OR_RETURN(const Pinned block, pin(me, id, kBlockPin, Ref::kWritePin));
+    Pinned block;
+    IMSS_RETURN_IF_ERROR(pin(me, id, kBlockPin, Ref::kWritePin, &block));
     if (block.ref.none()) {
       const std::vector<std::byte> zeros(block_bytes);
       std::uint64_t flags = 0;

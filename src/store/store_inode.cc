@@ -69,7 +69,7 @@ Status Store::create_inode(std::uint64_t dataset, const Attributes& attributes) 
 }
 
 Result<Inode*> Store::pin_inode(Participant& me, std::uint64_t dataset, Pinned* pinned) {
-  IMSS_ASSIGN_OR_RETURN(*pinned, pin(me, {dataset, 0}, kInodePin, 0));
+  IMSS_RETURN_IF_ERROR(pin(me, {dataset, 0}, kInodePin, 0, pinned));
   if (pinned->ref.none()) return no_inode(dataset);
   return segment_->at<Inode>(pinned->ref.offset());
 }

@@ -32,7 +32,8 @@ Status Store::write(BlockId id, std::uint64_t offset, std::span<const std::byte>
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   segment::Backoff backoff(*segment_);
   for (;;) {
-    IMSS_ASSIGN_OR_RETURN(Pinned block, pin(*me, id, kBlockPin, Ref::kWritePin));
+    Pinned block;
+    IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, Ref::kWritePin, &block));
     if (block.ref.none()) {
       const Status status = first_write(*me, id, offset, data, block_bytes, generation);
       if (status.ok() || status.code() != Code::kExists) return status;
@@ -151,7 +152,7 @@ Status Store::change_exclusively(Participant& me, BlockId id, const ExclusiveCha
   for (;;) {
     // Pinned, though not for writing: a put that overtakes the change must not reuse what is being worked on.
     source.release();
-    IMSS_ASSIGN_OR_RETURN(source, pin(me, id, kBlockPin, 0));
+    IMSS_RETURN_IF_ERROR(pin(me, id, kBlockPin, 0, &source));
     if (source.ref.none()) return {};
     status = segment::edit_one(
         blocks_, me, key,
