@@ -163,15 +163,22 @@ void CheckPass::look_at_pages() {
       }
     }
   }
-  for (const Box& box : boxes_) {
-    if (box.sparse || box.size_class < kClass4K) continue;
-    const std::uint64_t first = (box.first - segment_.super().arenas_offset) / kPageBytes;
-    const std::uint64_t pages = box.total * class_bytes(box.size_class) / kPageBytes;
-    bool there = true;
-    for (std::uint64_t page = first; page < first + pages && there; ++page) {
-      there = bits_of(segment_.descriptor(page / kPagesPerArena).populated, page % kPagesPerArena) != 0;
+}
+
+// A dense extent has memory, unless the host has set it aside: then it has none at all and no owner.
+void CheckPass::look_at_dense_memory(Box& box) {
+  if (box.sparse || box.size_class < kClass4K) return;
+  const std::uint64_t pages = class_bytes(box.size_class) / kPageBytes;
+  const std::uint64_t first = (box.first - segment_.super().arenas_offset) / kPageBytes;
+  for (std::uint32_t i = 0; i < box.total; ++i) {
+    std::uint64_t there = 0;
+    for (std::uint64_t page = first + i * pages; page < first + (i + 1) * pages; ++page) {
+      there += bits_of(segment_.descriptor(page / kPagesPerArena).populated, page % kPagesPerArena);
     }
-    if (!there) {
+    if (there == pages) continue;
+    if (there == 0 && box.owners[i] == Owner::kNobody) {
+      box.owners[i] = Owner::kHost;
+    } else {
       error("arena " + std::to_string(segment_.arena_of(box.first)), "a dense extent has no memory");
     }
   }
@@ -294,7 +301,8 @@ void CheckPass::look_at_participants() {
 
 void CheckPass::finish() {
   std::uint64_t extents[2][kClasses] = {};
-  for (const Box& box : boxes_) {
+  for (Box& box : boxes_) {
+    look_at_dense_memory(box);
     extents[box.sparse ? 1 : 0][box.size_class] += box.total;
     const auto& container = *segment_.at<Container>(box.offset);
     if (!box.listed && container.free_count.load() != 0) {

@@ -18,7 +18,7 @@
 
 namespace imss::segment {
 
-enum class Owner : std::uint8_t { kNobody, kFree, kHand, kLimbo, kSlab, kOverflow, kEngine };
+enum class Owner : std::uint8_t { kNobody, kFree, kHand, kLimbo, kSlab, kOverflow, kEngine, kHost };
 
 class CheckPass {
  public:
@@ -68,6 +68,7 @@ class CheckPass {
   void look_at_superblock();
   void look_at_arenas();
   void look_at_pages();
+  void look_at_dense_memory(Box& box);
   void look_at_pools();
   void look_at_participants();
   void look_at_tables();

@@ -17,6 +17,7 @@ constexpr std::uint64_t kFullNumerator = 17;
 constexpr std::uint64_t kFullDenominator = 20;
 // A table this many times as full as it should be waits for the host to let it grow.
 constexpr std::uint64_t kPatience = 3;
+constexpr std::uint64_t kGivenUp = 2;  // in TableRoot::wanted
 
 bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
 
@@ -47,7 +48,7 @@ Key key_of(const Entry& entry) {
 
 std::uint32_t places(bool is_head) { return is_head ? kBucketEntries : kOverflowEntries; }
 
-Entry* match_in(Bucket& bucket, bool is_head, std::uint64_t tags0, std::uint64_t tags1, std::uint64_t tag,
+inline Entry* match_in(Bucket& bucket, bool is_head, std::uint64_t tags0, std::uint64_t tags1, std::uint64_t tag,
                 Key key) {
   for (std::uint64_t hits = matches(tags0, tag); hits != 0; hits &= hits - 1) {
     const auto index = static_cast<std::uint32_t>(std::countr_zero(hits)) / 8;
@@ -111,6 +112,7 @@ Status Table::find(Key key, Snapshot* snapshot) const {
   for (;;) {
     const std::uint64_t count = buckets();
     Bucket* head = bucket(bucket_index(hash, count));
+    prefetch_bucket(head);
     const std::uint64_t first = head->tags1.load(std::memory_order_acquire);
     if (changing(first)) [[unlikely]] {
       if (!wait_for_writer(*head, backoff)) {
@@ -237,7 +239,7 @@ Status TableEdit::lock(std::initializer_list<Key> keys) {
     for (std::uint32_t i = 0; i < count; ++i) IMSS_RETURN_IF_ERROR(change_.lock(heads[i]->lock));
     // A split needs the lock of the bucket it splits, so under the lock the answer is final.
     const std::uint64_t now = table_.buckets();
-    const bool moved = std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
+    const bool moved = now != buckets_ && std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
       return Table::bucket_index(hash_of(key), now) != Table::bucket_index(hash_of(key), buckets_);
     });
     if (moved) {
@@ -262,6 +264,7 @@ Status TableEdit::load(Chain& chain, Bucket* head) {
 }
 
 TableEdit::Chain& TableEdit::chain_of(Key key) {
+  if (chain_count_ == 1) return chains_[0];
   Bucket* head = table_.bucket(Table::bucket_index(hash_of(key), buckets_));
   return *std::find_if(chains_.begin(), chains_.begin() + chain_count_,
                        [&](const Chain& chain) { return chain.head == head; });
@@ -388,7 +391,11 @@ void Table::grow_if_full(Participant& me) {
       // Chains are somewhat longer until the host, or the next one, has made room. Waiting for it is only for
       // those who outrun it.
       if (places_in_use <= count * kBucketEntries * kPatience) return;
-      if (!ask_host(*segment_, me, Request::kBuckets, index_, 0).ok()) return;
+      if (root_->wanted.load() == kGivenUp || segment_->probe(0) != Segment::Liveness::kAlive) return;
+      const Status status = ask_host(*segment_, me, Request::kBuckets, index_, 0);
+      // One client has waited for all, until the host answers again.
+      if (status.code() == Code::kTimedOut) root_->wanted.store(kGivenUp);
+      if (!status.ok()) return;
     }
     if (!split_one(me).ok()) return;
   }

@@ -192,15 +192,6 @@ void DataServer::upkeep() {
   if (const Status status = session_->reap(); !status.ok()) {
     IMSS_LOG_WARN("cannot remove what dead clients left: %s", status.message().c_str());
   }
-  // A sweep reads the whole open table, so it waits until some participant has died. It is done
-  // again one period later, because a process dies thread by thread.
-  const std::uint64_t recoveries = host_->segment()->super().recoveries.load();
-  if (recoveries != recoveries_seen_) {
-    recoveries_seen_ = recoveries;
-    sweeps_due_ = 2;
-  }
-  if (sweeps_due_ == 0) return;
-  --sweeps_due_;
   const Status status = store_->sweep([this](std::uint64_t dataset) { drop_orphan(dataset); });
   if (!status.ok()) IMSS_LOG_WARN("cannot sweep: %s", status.message().c_str());
 }
@@ -210,9 +201,7 @@ void DataServer::upkeep() {
 void DataServer::drop_orphan(std::uint64_t dataset) {
   const auto attributes = store_->attributes(dataset);
   if (!attributes.ok()) return;
-  const std::uint64_t block_bytes = std::max<std::uint64_t>(attributes->block_bytes, 1);
-  const std::uint64_t written = attributes->size / block_bytes + 1;
-  const std::uint64_t last = std::max(attributes->block_count, written);
+  const std::uint64_t last = attributes->last_block();
   // Dataset ids are the metadata service's, so the same id in another instance does not exist. An
   // attached server may be part of several instances.
   const auto instances = session_->names().instances();
@@ -227,6 +216,8 @@ void DataServer::drop_orphan(std::uint64_t dataset) {
       if (store && !store->erase_range(dataset, 1, last).ok()) return;
     }
   }
+  using client::kLocationBit;
+  if (!store_->erase_range(dataset, kLocationBit | 1, kLocationBit | last).ok()) return;
   const Status status = store_->erase_inode(dataset);
   if (!status.ok() && status.code() != Code::kNotFound) {
     IMSS_LOG_WARN("cannot remove dataset %llu: %s", static_cast<unsigned long long>(dataset),

@@ -79,10 +79,6 @@ class DataServer {
   bool stopped_ = false;
   std::uint32_t owner_pid_ = 0;
 
-  // Upkeep thread only.
-  std::uint64_t recoveries_seen_ = 0;
-  int sweeps_due_ = 1;
-
   std::mutex mutex_;
   std::condition_variable stop_requested_;
   bool stopping_ = false;  // guarded by mutex_
