@@ -118,7 +118,7 @@ Status Namespace::read_service(Key key, Read&& read) {
 // --- instances -----------------------------------------------------------------------------------------
 
 Status Namespace::create_instance(const InstanceInfo& info) {
-  IMSS_RETURN_IF_ERROR(check_name(info.name));
+  IMSS_RETURN_IF_ERROR(check_name(kInstancesDirectory, info.name));
   if (info.servers.empty() || info.servers.size() > kMaxServersPerInstance) {
     return Status(Code::kInvalidArgument, "an instance has between 1 and 8192 data servers");
   }
