@@ -146,8 +146,8 @@ void DataServer::stop(bool retire) {
     stop_requested_.notify_one();
     upkeep_thread_.join();
   }
-  // The record of a detached server stays, so that a later deployment from the metadata file gets
-  // the same server id and with it the instance. Attached servers end with their application.
+  // The record of a detached server stays, as the instance goes on counting with it: a server
+  // started on this port takes its place. Attached servers end with their application.
   if (retire && options_.attached && server_id_ != 0) {
     const Status status = session_->names().leave_server(server_id_);
     if (!status.ok()) IMSS_LOG_WARN("cannot leave the instance: %s", status.message().c_str());
