@@ -1,6 +1,7 @@
 #include "put_command.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,12 +47,31 @@ Result<client::DatasetOptions> layout_of(const Options& options, const Config& c
   return layout;
 }
 
+constexpr int kEndingSignals[] = {SIGINT, SIGTERM, SIGHUP};
+
+// From here on these signals wait, so that a put that is interrupted removes what it has stored.
+void hold_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int number : kEndingSignals) ::sigaddset(&signals, number);
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
+bool interrupted() {
+  sigset_t pending;
+  ::sigemptyset(&pending);
+  ::sigpending(&pending);
+  return std::ranges::any_of(kEndingSignals,
+                             [&](int number) { return ::sigismember(&pending, number) == 1; });
+}
+
 Status copy_blocks(client::Session& session, client::Dataset& dataset, int fd,
                    const client::DatasetOptions& layout, Progress& progress) {
   std::vector<std::byte> block(
       std::min(layout.block_bytes, std::max<std::uint64_t>(layout.size_bytes, 1)));
   std::uint64_t done = 0;
   for (std::uint64_t number = 1; done < layout.size_bytes; ++number) {
+    if (interrupted()) return Status(Code::kIo, "interrupted; nothing was stored");
     const std::uint64_t wanted = std::min(layout.block_bytes, layout.size_bytes - done);
     IMSS_RETURN_IF_ERROR(read_exactly(fd, std::span(block).first(wanted), done));
     IMSS_RETURN_IF_ERROR(session.put(dataset, number, std::span(block).first(wanted)));
@@ -126,6 +146,7 @@ int run_put(int argc, char** argv) {
   if (target->path.empty()) return connection.fail_at(*target, node.status());
   const auto layout = layout_of(options, connection.config(), status);
   if (!layout.ok()) return usage_error(line.program(), layout.status().message());
+  hold_signals();
   Progress progress(path, layout->size_bytes);
   const Status done = put_file(connection, file.fd(), *target, options, *layout, progress);
   if (!done.ok()) return connection.fail_at(*target, done);

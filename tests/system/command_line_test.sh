@@ -78,6 +78,17 @@ says out '^imss-data-9-9: cannot be checked'
 [ "$(grep -c ': sound' "$work/out")" -eq 2 ] || fail "a foreign file spoils the check of the others"
 rm "$IMSS_SHM_DIR/imss-data-9-9"
 
+# A put that is interrupted stores nothing; 2 GiB do not fit, should the signal come too late.
+truncate -s 2G sparse
+"$bin/imss" put sparse imss:///sparse 2> err &
+put=$!
+until "$bin/imss" ls -a imss:// | grep -q '^\.imss-put' || ! kill -0 $put 2> /dev/null; do :; done
+kill -TERM $put 2> /dev/null
+wait $put
+[ $? -ne 0 ] || fail "an interrupted put succeeded"
+expect 0 "$bin/imss" ls -a imss://
+grep -q 'put\|sparse' out && fail "an interrupted put left $(cat out)"
+
 if command -v python3 > /dev/null; then
   for call in "status" "ls -R imss://" "ls imss:///a" "stat -L imss:///a/b imss:///a imss://" df check config; do
     "$bin/imss" $call --json | python3 -m json.tool > /dev/null || fail "imss $call --json does not parse"

@@ -7,7 +7,7 @@ cat "$bin/imss" "$bin/imss" "$bin/server" "$bin/server" "$bin/server" | head -c 
 [ "$(stat -c %s input)" -eq 4000001 ] || fail "the input is too small"
 odd=$(printf "imss://life/dir/a 'b\" \\377")
 
-expect 0 "$bin/mount.imss" -u imss://life -n 2 -S 256MiB
+expect 0 "$bin/mount.imss" -u imss://life -n 2 -S 64MiB
 says out 'imss://life is ready: 2 data servers'
 [ "$(stat -c %a "$XDG_RUNTIME_DIR/imss")" = 700 ] || fail "others can reach the run directory"
 for pid in $(cat "$XDG_RUNTIME_DIR"/imss/*/*.pid); do
@@ -61,6 +61,20 @@ expect 0 "$bin/imss" rmdir imss://life/moved/b/c
 expect 1 "$bin/imss" rm imss://life/moved
 says err '-r'
 used() { "$bin/imss" df --json | grep -o '"used_bytes": [0-9]*' | awk '{sum += $2} END {print sum}'; }
+
+# A file that does not fit is refused with a sentence and leaves neither a name nor used memory.
+before=$(used)
+truncate -s 150M large
+expect 1 "$bin/imss" put large imss://life/dir/large
+one_sentence 'imss put'
+says err 'capacity'
+expect 0 "$bin/imss" ls -a imss://life/dir
+grep -q 'large\|put' "$work/out" && fail "a put that failed left $(cat "$work/out")"
+after=$(used)
+[ $after -le $((before + 4000000)) ] || fail "a put that failed keeps $((after - before)) bytes"
+expect 0 "$bin/imss" get imss://life/moved/b/data copy
+same_file input copy
+
 before=$(used)
 expect 0 "$bin/imss" rm -r imss://life/moved imss://life/dir
 after=$(used)
@@ -70,7 +84,7 @@ expect 0 "$bin/imss" rm -f imss://life/moved
 expect 0 "$bin/imss" ls imss://life
 [ "$(cat "$work/out")" = empty ] || fail "left: $(cat "$work/out")"
 expect 0 "$bin/imss" df imss://life
-says out '256 MiB'
+says out '64 MiB'
 
 expect 0 "$bin/imss" check imss://life
 [ "$(grep -c ': sound' "$work/out")" -eq 3 ] || fail "not three sound segments: $(cat "$work/out")"
