@@ -317,6 +317,8 @@ Status Store::sweep(const std::function<void(std::uint64_t dataset)>& orphan) {
       return true;
     }));
   }
+  std::sort(orphans.begin(), orphans.end());
+  orphans.erase(std::unique(orphans.begin(), orphans.end()), orphans.end());
   for (const std::uint64_t dataset : orphans) {
     auto found = attributes(dataset);
     if (found.ok() && found->links == 0 && found->opens == 0) orphan(dataset);
