@@ -161,6 +161,7 @@ Status Session::reap() {
       store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
       store->segment().unlink_name();
     }
+    IMSS_RETURN_IF_ERROR(repair_copies(*servers));
   }
   return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });
 }

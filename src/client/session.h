@@ -147,6 +147,8 @@ class Session {
   Status unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers);
   Status reap_dataset(const metadata::EntryInfo& entry);
   Status drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers);
+  // Of blocks whose writer died between two copies.
+  Status repair_copies(const InstanceServers& servers);
   Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
   Status lost_inode(const Uri& uri, std::uint64_t dataset);
   // Errors: kNotFound when the inode is not there or has no name any more.
