@@ -80,10 +80,12 @@ Result<Dataset*> HandleTable::find(std::int32_t handle) {
   if (!shared.ok()) return shared.status();
   std::uint32_t generation = 0;
   Place* place = place_of(handle, &generation);
+  const std::uint32_t now = place->generation.load();
+  if (now % 2 == 0 || (now / 2 & kGenerationMask) != generation) return bad_handle(handle);  // released meanwhile
   entry.table = serial_;
   entry.handle = handle;
   entry.generation = &place->generation;
-  entry.expected = place->generation.load();
+  entry.expected = now;
   entry.dataset = std::move(*shared);
   return entry.dataset.get();
 }

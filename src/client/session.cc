@@ -162,18 +162,29 @@ Status Session::reap() {
       store->segment().unlink_name();
     }
   }
-  return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) -> Status {
-    // The instance of the entry is found by the server that has its inode.
-    for (const auto& servers : known) {
-      const std::uint32_t home = entry.layout.home_server;
-      if (home >= servers->stores.size() || !servers->stores[home]) continue;
-      if (!servers->stores[home]->attributes(entry.id).ok()) continue;
-      auto last = servers->stores[home]->change_links(entry.id, -1);
-      if (last.ok() && *last) return drop(entry.id, entry.layout, *servers);
-      return last.status();
+  return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });
+}
+
+// The instance of a dataset is the one whose server has its inode.
+Status Session::reap_dataset(const metadata::EntryInfo& entry) {
+  IMSS_ASSIGN_OR_RETURN(const auto all, namespace_->instances());
+  for (const metadata::InstanceInfo& info : all) {
+    auto servers = instance(info.name);
+    if (servers.ok() && ((*servers)->info.root != info.root || (*servers)->info.servers != info.servers)) {
+      forget_instance(info.name);
+      servers = instance(info.name);
     }
-    return {};  // it died before it made the inode
-  });
+    if (!servers.ok()) continue;
+    const std::uint32_t home = entry.layout.home_server;
+    if (home >= (*servers)->stores.size() || !(*servers)->stores[home]) continue;
+    store::Store& store = *(*servers)->stores[home];
+    if (!store.segment().serving()) continue;
+    auto last = store.change_links(entry.id, -1);
+    if (last.code() == Code::kNotFound) continue;
+    if (last.ok() && *last) return drop(entry.id, entry.layout, **servers);
+    return last.status();
+  }
+  return {};  // it died before it made the inode, or the data is gone
 }
 
 Status Session::drop_orphan(const std::string& name, std::uint64_t dataset) {

@@ -54,6 +54,7 @@ struct Dataset {
   metadata::Layout layout;
   std::shared_ptr<const InstanceServers> instance;
   std::atomic<bool> wrote{false};
+  std::atomic<std::uint64_t> announced{0};  // of a dataset that grows: its home server knows of blocks up to this one
 };
 
 struct ConnectOptions {
@@ -119,6 +120,15 @@ class Session {
   // Positions of the servers that hold the block, the first replica first.
   Result<std::vector<std::uint32_t>> locate(Dataset& dataset, std::uint64_t block);
 
+  // --- byte ranges of datasets that grow (block_count 0) ---
+  // Reads up to the end; returns how many bytes. Holes are zeros.
+  Result<std::size_t> read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out);
+  Status write_at(Dataset& dataset, std::uint64_t offset, std::span<const std::byte> data);
+  // Writes at the end and returns where; appends of any number of clients never overlap.
+  Result<std::uint64_t> append(Dataset& dataset, std::span<const std::byte> data);
+  // What is beyond `size` is gone and reads as zeros should the dataset grow again.
+  Status truncate(Dataset& dataset, std::uint64_t size);
+
   // Drops datasets that dead clients left half made or half removed, and fences attached servers whose process
   // died; servers call it now and then.
   Status reap();
@@ -135,13 +145,21 @@ class Session {
   // The directory of the last name of a URI.
   Result<Place> place_of(const Uri& uri);
   Status unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers);
+  Status reap_dataset(const metadata::EntryInfo& entry);
   Status drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers);
   Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
+  Status lost_inode(const Uri& uri, std::uint64_t dataset);
+  // Errors: kNotFound when the inode is not there or has no name any more.
   Result<std::int32_t> open_entry(const Uri& uri, const metadata::EntryInfo& entry,
                                   std::shared_ptr<const InstanceServers> servers);
   Status close_data(Dataset& dataset);
+  Status announce(Dataset& dataset, std::uint64_t block);
   std::uint32_t replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
                             std::span<std::uint32_t> out, Status* status);
+  Result<std::uint64_t> generation_of(const Dataset& dataset);
+  Result<store::Store*> home_of(const Dataset& dataset);
+  Status complete_truncation(Dataset& dataset, store::Store& home);
+  Status finish_truncation(Dataset& dataset, store::Store& home, const store::Store::Truncation& truncation);
   Result<std::uint32_t> recorded_location(const Dataset& dataset, std::uint64_t block, bool writing);
   Status write_replicated(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
                           std::span<const std::byte> data);

@@ -62,9 +62,11 @@ Result<std::uint32_t> Session::recorded_location(const Dataset& dataset, std::ui
     bool present = false;
     IMSS_RETURN_IF_ERROR(home->get(record, 0, std::as_writable_bytes(std::span(&position, 1)), &present));
     if (present) return position < server_count ? position : Result<std::uint32_t>(Code::kCorrupt);
+    if (!writing) return kNoLocalServer;
     position = dataset.instance->local_position;
-    if (position >= server_count) position = kNoLocalServer;
-    if (!writing || position == kNoLocalServer) return position;
+    // A writer without a server of the dataset on its node: recorded all the same, or the next writer would look
+    // for the block elsewhere.
+    if (position >= server_count) position = dataset.layout.home_server;
     store::PutOptions options;
     options.expected_version = 0;  // the first writer decides
     auto put = home->put(record, std::as_bytes(std::span(&position, 1)), options);
@@ -94,17 +96,38 @@ std::uint32_t Session::replicas_of(const Dataset& dataset, std::uint64_t block, 
   return place(policy, input, servers, out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
 }
 
+// The truncate generation to write under. Datasets with a fixed number of blocks are not truncated while in use.
+Result<std::uint64_t> Session::generation_of(const Dataset& dataset) {
+  if (dataset.layout.block_count != 0) return std::uint64_t{0};
+  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(dataset.id));
+  return attributes.generation;
+}
+
+// Tells the home server of a dataset that grows that the block may exist from now on.
+Status Session::announce(Dataset& dataset, std::uint64_t block) {
+  std::uint64_t known = dataset.announced.load(std::memory_order_relaxed);
+  if (dataset.layout.block_count != 0 || block <= known) return {};
+  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_RETURN_IF_ERROR(home->announce_block(dataset.id, block));
+  while (known < block && !dataset.announced.compare_exchange_weak(known, block, std::memory_order_relaxed)) {
+  }
+  return {};
+}
+
 Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::byte> content) {
   if (!in_range(dataset, block)) return out_of_range(dataset, block);
   if (content.size() > dataset.layout.block_bytes) {
     return Status(Code::kInvalidArgument, "the content is larger than the block");
   }
+  IMSS_RETURN_IF_ERROR(announce(dataset, block));
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, true, positions, &status);
   if (!status.ok()) return status;
   // The first replica that can be reached gives the version; the others follow it.
   store::PutOptions options;
+  IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   for (std::uint32_t i = 0; i < copies; ++i) {
     Store* store = mapped(dataset, positions[i]);
@@ -160,6 +183,7 @@ Status Session::write(Dataset& dataset, std::uint64_t block, std::uint64_t offse
   if (offset > dataset.layout.block_bytes || data.size() > dataset.layout.block_bytes - offset) {
     return Status(Code::kInvalidArgument, "the range reaches beyond the block");
   }
+  IMSS_RETURN_IF_ERROR(announce(dataset, block));
   if (dataset.layout.replicas > 1) {
     IMSS_RETURN_IF_ERROR(write_replicated(dataset, block, offset, data));
   } else {
@@ -167,7 +191,8 @@ Status Session::write(Dataset& dataset, std::uint64_t block, std::uint64_t offse
     std::uint32_t position = 0;
     if (replicas_of(dataset, block, true, std::span(&position, 1), &status) == 0) return status;
     IMSS_ASSIGN_OR_RETURN(Store* const store, reach(dataset, position));
-    IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes));
+    IMSS_ASSIGN_OR_RETURN(const std::uint64_t generation, generation_of(dataset));
+    IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes, generation));
   }
   // Looked at first: a store would take the line away from all threads that use the dataset.
   if (!dataset.wrote.load(std::memory_order_relaxed)) dataset.wrote.store(true, std::memory_order_relaxed);
@@ -185,6 +210,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   if (!status.ok()) return status;
   std::vector<std::byte> content(dataset.layout.block_bytes);
   store::PutOptions options;
+  IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   for (std::uint32_t i = 0; i < copies; ++i) {
     auto reached = reach(dataset, positions[i]);
@@ -202,8 +228,12 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
       }
       auto version = store.put({dataset.id, block}, content, options);
       if (version.code() == Code::kBusy) continue;
+      if (!version.ok() && unreachable(version.status())) {
+        status = version.status();
+        break;
+      }
       if (!version.ok()) return written == 0 ? version.status() : Status(Code::kUnknownOutcome);
-      options = {};
+      options.expected_version = store::kAnyVersion;
       options.version = *version;
       ++written;
       break;
@@ -214,6 +244,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
 
 Result<store::View> Session::view(Dataset& dataset, std::uint64_t block) {
   if (!in_range(dataset, block)) return out_of_range(dataset, block);
+  IMSS_RETURN_IF_ERROR(announce(dataset, block));  // a view makes the block
   Status status;
   std::uint32_t positions[kMaxCopies];
   const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);

@@ -130,9 +130,7 @@ Status Session::drop(std::uint64_t dataset, const metadata::Layout& layout, cons
   store::Store& home = *servers.stores[layout.home_server];
   auto attributes = home.attributes(dataset);
   if (!attributes.ok()) return {};
-  const std::uint64_t block_bytes = std::max<std::uint64_t>(layout.block_bytes, 1);
-  const std::uint64_t last =
-      std::max(attributes->block_count, (attributes->size + block_bytes - 1) / block_bytes);
+  const std::uint64_t last = attributes->last_block();
   const bool located = layout.policy == static_cast<std::uint8_t>(Policy::kLocal);
   for (const auto& store : servers.stores) {
     if (!store || !store->segment().serving()) continue;
@@ -223,10 +221,22 @@ Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& optio
 }
 
 Result<std::int32_t> Session::open(const Uri& uri) {
-  IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
-  if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
-  IMSS_ASSIGN_OR_RETURN(auto servers, instance(uri.instance));
-  return open_entry(uri, node.entry, std::move(servers));
+  for (;;) {
+    IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
+    if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
+    IMSS_ASSIGN_OR_RETURN(auto servers, instance(uri.instance));
+    auto opened = open_entry(uri, node.entry, std::move(servers));
+    if (opened.code() != Code::kNotFound) return opened;
+    if (const Status status = lost_inode(uri, node.entry.id); !status.ok()) return status;
+  }
+}
+
+// The inode of a name was not there: the name was removed or replaced meanwhile (ok: look again), or the data is
+// gone.
+Status Session::lost_inode(const Uri& uri, std::uint64_t dataset) {
+  IMSS_ASSIGN_OR_RETURN(const Node now, resolve(uri));
+  if (now.entry.id != dataset) return {};
+  return Status(Code::kIo, "the data of " + format_uri(uri) + " is gone; only its name is left");
 }
 
 Result<std::int32_t> Session::open_entry(const Uri& uri, const EntryInfo& entry,
@@ -235,11 +245,7 @@ Result<std::int32_t> Session::open_entry(const Uri& uri, const EntryInfo& entry,
   if (home >= servers->stores.size() || !servers->stores[home] || !servers->stores[home]->segment().serving()) {
     return Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone");
   }
-  const Status opened = servers->stores[home]->open(entry.id);
-  if (opened.code() == Code::kNotFound) {
-    return Status(Code::kIo, "the data of " + format_uri(uri) + " is gone; only its name is left");
-  }
-  IMSS_RETURN_IF_ERROR(opened);
+  IMSS_RETURN_IF_ERROR(servers->stores[home]->open(entry.id));
   auto dataset = std::make_shared<Dataset>();
   dataset->id = entry.id;
   dataset->uri = uri;
@@ -272,30 +278,30 @@ Result<store::Attributes> Session::attributes(Dataset& dataset) {
 }
 
 Result<store::Attributes> Session::attributes(const Uri& uri) {
-  IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
-  if (node.directory != 0) {
-    IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, namespace_->directory(node.directory));
-    store::Attributes attributes;
-    attributes.type = NodeType::kDirectory;
-    attributes.size = directory.entries;
-    attributes.links = 2 + directory.subdirectories;
-    attributes.mode = directory.mode;
-    attributes.uid = directory.uid;
-    attributes.gid = directory.gid;
-    attributes.modified_ns = attributes.changed_ns = attributes.accessed_ns = directory.modified_ns;
-    attributes.created_ns = directory.created_ns;
-    return attributes;
+  for (;;) {
+    IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
+    if (node.directory != 0) {
+      IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, namespace_->directory(node.directory));
+      store::Attributes attributes;
+      attributes.type = NodeType::kDirectory;
+      attributes.size = directory.entries;
+      attributes.links = 2 + directory.subdirectories;
+      attributes.mode = directory.mode;
+      attributes.uid = directory.uid;
+      attributes.gid = directory.gid;
+      attributes.modified_ns = attributes.changed_ns = attributes.accessed_ns = directory.modified_ns;
+      attributes.created_ns = directory.created_ns;
+      return attributes;
+    }
+    IMSS_ASSIGN_OR_RETURN(const auto servers, instance(uri.instance));
+    const std::uint32_t home = node.entry.layout.home_server;
+    if (home >= servers->stores.size() || !servers->stores[home]) {
+      return Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone");
+    }
+    auto attributes = servers->stores[home]->attributes(node.entry.id);
+    if (attributes.code() != Code::kNotFound) return attributes;
+    if (const Status status = lost_inode(uri, node.entry.id); !status.ok()) return status;
   }
-  IMSS_ASSIGN_OR_RETURN(const auto servers, instance(uri.instance));
-  const std::uint32_t home = node.entry.layout.home_server;
-  if (home >= servers->stores.size() || !servers->stores[home]) {
-    return Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone");
-  }
-  auto attributes = servers->stores[home]->attributes(node.entry.id);
-  if (attributes.code() == Code::kNotFound) {
-    return Status(Code::kIo, "the data of " + format_uri(uri) + " is gone; only its name is left");
-  }
-  return attributes;
 }
 
 Result<bool> Session::list(const Uri& uri, std::uint64_t cookie, std::size_t limit,

@@ -66,11 +66,13 @@ Status Namespace::edit_names(segment::Participant& me, std::initializer_list<Nam
       segment::Transaction change(*segment_, me);
       segment::TableEdit edit(entries_, change);
       if (has_spare) edit.use_overflow(spare);
-      if (lease != nullptr) IMSS_RETURN_IF_ERROR(change.lock(*lease));
+      if (lease != nullptr) status = change.lock(*lease);
       const bool collisions = flag.load() != 0;
       const NameRef* first = names.begin();
       const NameRef* last = names.end() - 1;
-      if (collisions) {
+      if (!status.ok()) {
+        // Nothing is locked, so there is nothing to look at.
+      } else if (collisions) {
         status = edit.lock({name_key(first->parent, first->name, 0), name_key(first->parent, first->name, 1),
                             name_key(last->parent, last->name, 0), name_key(last->parent, last->name, 1)});
       } else {

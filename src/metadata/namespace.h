@@ -169,13 +169,16 @@ class Namespace {
   struct Found;
   Result<PinnedDirectory> pin_directory(segment::Participant& me, std::uint64_t id, std::uint32_t pin_slot);
   Result<Found> find_entry(segment::Participant& me, std::uint64_t parent, std::string_view name);
-  Status ensure_chunk(segment::Participant& me, std::uint64_t directory, std::uint64_t slot);
+  Status ensure_chunk(segment::Participant& me, std::uint64_t id, DirectoryRecord& directory, std::uint64_t slot);
   segment::Word* slot_word(std::uint64_t directory, std::uint64_t slot);
   Status take_slot(segment::Transaction& change, std::uint64_t id, DirectoryRecord& directory,
                    std::uint64_t* slot, segment::Word** word);
   Status make_directory_record(segment::Participant& me, std::uint64_t id, std::uint64_t parent,
                                std::uint32_t mode);
-  Status drop_directory_records(segment::Participant& me, std::uint64_t id, std::uint64_t slots);
+  Status drop_directory_records(segment::Participant& me, std::uint64_t id);
+  Status drop_directory(segment::Participant& me, RemovedEntry& removed);
+  Status reap_one(segment::Participant& me, RemovedEntry& removed,
+                  const std::function<Status(const EntryInfo&)>& reap);
   Status make_instance(const InstanceInfo& info, bool restored);
   Status drop_service(segment::Key key);
   template <typename Read>

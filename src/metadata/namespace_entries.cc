@@ -33,6 +33,7 @@ segment::Key name_key(std::uint64_t parent, std::string_view name, std::uint32_t
 }
 
 Status check_name(std::string_view name) {
+  if (name.empty()) return Status(Code::kInvalidArgument, "a name is empty");
   if (name.size() > 255) return Status(Code::kNameTooLong, "a name is longer than 255 bytes");
   if (name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos) {
     return Status(Code::kInvalidArgument, "a name cannot contain '/' or NUL");
@@ -137,16 +138,21 @@ Word* Namespace::slot_word(std::uint64_t directory, std::uint64_t slot) {
   return segment_->at<Word>(ref.offset()) + slot % kSlotsPerChunk;
 }
 
-Status Namespace::ensure_chunk(Participant& me, std::uint64_t directory, std::uint64_t slot) {
+// Under the directory's lock, so that no chunk is added to a directory that was removed meanwhile.
+Status Namespace::ensure_chunk(Participant& me, std::uint64_t id, DirectoryRecord& directory,
+                               std::uint64_t slot) {
   Extents extents(*segment_);
   constexpr std::uint64_t kBytes = kSlotsPerChunk * sizeof(Word);
   IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, segment::class_for(kBytes), false));
   std::memset(segment_->base() + held.ref.offset(), 0, kBytes);
-  const segment::Key key = chunk_key(directory, slot);
+  fault_point("names.chunk_made");
+  const segment::Key key = chunk_key(id, slot);
   const Status status = segment::edit_one(
       directories_, me, key,
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values&) -> Status {
         if (entry != nullptr) return Code::kExists;
+        IMSS_RETURN_IF_ERROR(change.lock(directory.lock));
+        if (directory.removed.load() != 0) return Status(Code::kNotFound, "the directory was removed");
         change.store(me.hand[held.slot], 0);
         return edit.insert(me, key, {held.ref.word(), 1, 0});
       });
@@ -245,7 +251,7 @@ Status Namespace::publish(PendingEntry& pending) {
           return {};
         });
     if (status.code() == Code::kBusy) {
-      IMSS_RETURN_IF_ERROR(ensure_chunk(*me, info.parent, slot));
+      IMSS_RETURN_IF_ERROR(ensure_chunk(*me, info.parent, dir, slot));
       continue;
     }
     IMSS_RETURN_IF_ERROR(status);
@@ -325,9 +331,18 @@ Status Namespace::make_directory_record(Participant& me, std::uint64_t id, std::
   return status;
 }
 
-Status Namespace::drop_directory_records(Participant& me, std::uint64_t id, std::uint64_t slots) {
+// The chunks and then the record, from which whoever goes on after our death learns how many chunks there are.
+Status Namespace::drop_directory_records(Participant& me, std::uint64_t id) {
   Extents extents(*segment_);
-  const std::uint64_t chunks = (slots + kSlotsPerChunk - 1) / kSlotsPerChunk;
+  std::uint64_t slots = 0;
+  {
+    auto directory = pin_directory(me, id, kEntryPin);
+    if (directory.code() == Code::kNotFound) return {};
+    if (!directory.ok()) return directory.status();
+    slots = directory->record->next_slot.load();
+  }
+  // One chunk may have been made for a name that never came.
+  const std::uint64_t chunks = slots / kSlotsPerChunk + 1;
   for (std::uint64_t i = chunks + 1; i-- > 0;) {
     const segment::Key key{id, i};
     IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(me));
@@ -340,6 +355,7 @@ Status Namespace::drop_directory_records(Participant& me, std::uint64_t id, std:
           return {};
         });
     if (!status.ok() && status.code() != Code::kNotFound) return status;
+    fault_point("names.records_dropping");
     extents.trim(me);
   }
   return {};
@@ -358,8 +374,8 @@ Status Namespace::make_directory(std::uint64_t parent, std::string_view name, st
   if (status.ok()) {
     status = publish(pending);
     if (!status.ok()) {
-      const Status dropped = drop_directory_records(*me, pending.info.id, 0);
-      if (!dropped.ok()) return dropped;
+      // What could not be dropped now is found again by the pending name, which then stays.
+      IMSS_RETURN_IF_ERROR(drop_directory_records(*me, pending.info.id));
     }
   }
   if (!status.ok()) {
@@ -383,7 +399,6 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
   DirectoryRecord& dir = *above.record;
   DirectoryRecord& gone = *victim.record;
   segment::Key key;
-  std::uint64_t slots = 0;
   const Status status = edit_names(
       *me, {{parent, name}},
       [&](Transaction& change, segment::TableEdit& edit, const NamePlaces& places) -> Status {
@@ -398,7 +413,6 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
         Word* word = slot_word(parent, slot);
         if (word == nullptr) return Code::kCorrupt;
         key = places.key[0];
-        slots = gone.next_slot.load();
         edit.erase(key, places.entry[0]);
         change.store(gone.removed, 1);
         change.store(*word, kFreeSlot | dir.free_head.load());
@@ -408,13 +422,26 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
           change.store(dir.subdirectories, dir.subdirectories.load() - 1);
         }
         change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
-        change.store(me->hand[hand_slot], Extents::retired(found.ref));
+        // Should we die before the directory's records are dropped, its name in our hand says so.
+        change.store(me->hand[hand_slot], found.ref.with(Ref::kReap).word());
         return {};
       });
   IMSS_RETURN_IF_ERROR(status);
   fault_point("names.directory_removed");
   mark_dirty(*segment_, DirtyKind::kEntry, key);
-  return drop_directory_records(*me, found.info.id, slots);
+  RemovedEntry removed{{found.ref, hand_slot}, found.info};
+  return drop_directory(*me, removed);
+}
+
+// What is left of a directory or instance whose name is gone.
+Status Namespace::drop_directory(Participant& me, RemovedEntry& removed) {
+  if (removed.info.type == NodeType::kInstance) {
+    const Status dropped = drop_service({removed.info.id, kInstanceKind});
+    if (!dropped.ok() && dropped.code() != Code::kNotFound) return dropped;
+  }
+  IMSS_RETURN_IF_ERROR(drop_directory_records(me, removed.info.id));
+  forget(removed);
+  return {};
 }
 
 Result<DirectoryInfo> Namespace::directory(std::uint64_t id) {

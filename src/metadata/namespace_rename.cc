@@ -21,14 +21,14 @@ struct Namespace::RenamePlan {
   EntryInfo source;
   Ref source_ref;
   EntryInfo target;
+  Ref target_ref;
   bool target_exists = false;
   PinnedDirectory from_dir;
   PinnedDirectory to_dir;
   PinnedDirectory moved_dir;    // when a directory moves to another parent
   PinnedDirectory victim_dir;   // an empty directory that is replaced
   segment::Held record;         // the new entry record
-  std::uint32_t source_slot = 0;  // of the hand, for the old record
-  std::uint32_t victim_slot = 0;  // of the hand, for the replaced record
+  std::array<std::uint32_t, 2> slots{};  // of the hand, for the old record and the replaced one
   segment::Key from_key;
   segment::Key to_key;
   std::uint64_t missing_slot = 0;
@@ -63,6 +63,15 @@ Status lock_directories(Transaction& change, std::array<DirectoryRecord*, 3> dir
     if (directory != nullptr) IMSS_RETURN_IF_ERROR(change.lock(directory->lock));
   }
   return {};
+}
+
+// The first empty slots of the hand; false when there are too few.
+bool find_empty_slots(const Participant& me, std::array<std::uint32_t, 2>& slots) {
+  std::size_t found = 0;
+  for (std::uint32_t slot = 0; slot < segment::kHandSlots && found < slots.size(); ++slot) {
+    if (me.hand[slot].load(std::memory_order_relaxed) == 0) slots[found++] = slot;
+  }
+  return found == slots.size();
 }
 
 }  // namespace
@@ -139,7 +148,7 @@ Status Namespace::apply_rename(Participant& me, RenamePlan& plan, Transaction& c
   }
   store_counters(change, out, now);
   if (victim != nullptr) change.store(victim->removed, 1);
-  change.store(me.hand[plan.source_slot], Extents::retired(plan.source_ref));
+  change.store(me.hand[plan.slots[0]], Extents::retired(plan.source_ref));
   change.store(me.hand[plan.record.slot], 0);
   return {};
 }
@@ -155,6 +164,7 @@ Result<Namespace::RenameResult> Namespace::rename(std::uint64_t from_parent, std
   plan.from = {from_parent, from_name};
   plan.to = {to_parent, to_name};
   plan.no_replace = no_replace;
+  bool hand_emptied = false;
   for (;;) {
     IMSS_RETURN_IF_ERROR(plan_rename(*me, plan));
     if (plan.target_exists && !no_replace && plan.target.id == plan.source.id) return RenameResult{};
@@ -163,13 +173,7 @@ Result<Namespace::RenameResult> Namespace::rename(std::uint64_t from_parent, std
     renamed.name = to_name;
     IMSS_ASSIGN_OR_RETURN(const PendingEntry pending, prepare_record(*me, renamed, Ref::kHeld));
     plan.record = pending.record;
-    IMSS_ASSIGN_OR_RETURN(plan.source_slot, extents.empty_slot(*me));
-    // Two slots of the hand are needed at once: hold the first one while looking for the second.
-    me->hand[plan.source_slot].store(plan.source_ref.with(Ref::kHeld).word());
-    auto victim_slot = extents.empty_slot(*me);
-    me->hand[plan.source_slot].store(0);
-    if (!victim_slot.ok()) return victim_slot.status();
-    plan.victim_slot = *victim_slot;
+    segment::fault_point("names.rename_prepared");
     RenameResult result;
     const Status status = commit_rename(*me, plan, &result);
     if (status.ok()) {
@@ -178,21 +182,27 @@ Result<Namespace::RenameResult> Namespace::rename(std::uint64_t from_parent, std
       mark_dirty(*segment_, DirtyKind::kEntry, plan.from_key);
       extents.trim(*me);
       if (plan.victim_dir.record != nullptr) {
-        const std::uint64_t slots = plan.victim_dir.record->next_slot.load();
-        IMSS_RETURN_IF_ERROR(drop_directory_records(*me, plan.target.id, slots));
+        RemovedEntry victim{{plan.target_ref, plan.slots[1]}, plan.target};
+        IMSS_RETURN_IF_ERROR(drop_directory(*me, victim));
       }
       return result;
     }
     extents.put_back(*me, plan.record);
-    if (status.code() == Code::kBusy) {
-      IMSS_RETURN_IF_ERROR(ensure_chunk(*me, to_parent, plan.missing_slot));
+    if (status.code() == Code::kRange && !hand_emptied) {
+      extents.return_free(*me);
+      hand_emptied = true;
+    } else if (status.code() == Code::kRange) {
+      return Status(Code::kNoSpace, "too many extents of this thread are pinned by others");
+    } else if (status.code() == Code::kBusy) {
+      IMSS_RETURN_IF_ERROR(ensure_chunk(*me, to_parent, *plan.to_dir.record, plan.missing_slot));
     } else if (status.code() != Code::kFenced || !segment_->serving()) {
       return status;
     }
   }
 }
 
-// kFenced: what was found before the locks has changed; kBusy: a chunk of slots is missing.
+// kFenced: what was found before the locks has changed; kBusy: a chunk of slots is missing; kRange: the hand is
+// too full.
 Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult* result) {
   const bool moves_directory = is_directory(plan.source) && plan.from.parent != plan.to.parent;
   return edit_names(
@@ -208,6 +218,8 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
         const bool same_target = (places.entry[1] != nullptr) == plan.target_exists &&
                                  (!plan.target_exists || target.link == plan.target.link);
         if (!same_source || !same_target) return Code::kFenced;
+        // Only now: an overflow bucket that was provided meanwhile may have filled slots that were empty before.
+        if (!find_empty_slots(me, plan.slots)) return Code::kRange;
         if (moves_directory) IMSS_RETURN_IF_ERROR(check_cycle(me, plan));
         plan.target = target;
         IMSS_RETURN_IF_ERROR(apply_rename(me, plan, change));
@@ -220,11 +232,12 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
         edit.update(plan.to_key, places.entry[1],
                     {plan.record.ref.word(), segment::next_version(places.values[1].value1), plan.source.id});
         const Ref old = Ref(places.values[1].value0).bare();
-        const bool dataset = plan.victim_dir.record == nullptr;
-        change.store(me.hand[plan.victim_slot], dataset ? old.with(Ref::kReap).word() : Extents::retired(old));
-        if (dataset) {
+        plan.target_ref = old;
+        // Should we die before what it named is dropped, the replaced name in our hand says so.
+        change.store(me.hand[plan.slots[1]], old.with(Ref::kReap).word());
+        if (plan.victim_dir.record == nullptr) {
           result->replaced = true;
-          result->victim = {{old, plan.victim_slot}, plan.target};
+          result->victim = {{old, plan.slots[1]}, plan.target};
         }
         return {};
       },

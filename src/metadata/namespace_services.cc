@@ -163,7 +163,7 @@ Status Namespace::make_instance(const InstanceInfo& info, bool restored) {
   }
   abandon(pending);
   [[maybe_unused]] const Status dropped = drop_service(key);
-  [[maybe_unused]] const Status removed = drop_directory_records(*me, complete.root, 0);
+  [[maybe_unused]] const Status removed = drop_directory_records(*me, complete.root);
   return status;
 }
 
@@ -193,9 +193,7 @@ Result<std::vector<InstanceInfo>> Namespace::instances() {
 Status Namespace::remove_instance(std::string_view name) {
   IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, lookup(kInstancesDirectory, name));
   IMSS_RETURN_IF_ERROR(remove_directory(kInstancesDirectory, name));
-  const Key key{entry.id, kInstanceKind};
-  IMSS_RETURN_IF_ERROR(drop_service(key));
-  mark_dirty(*segment_, DirtyKind::kInstance, key);
+  mark_dirty(*segment_, DirtyKind::kInstance, {entry.id, kInstanceKind});
   return {};
 }
 
@@ -272,6 +270,7 @@ Status Namespace::reap_limbo(const std::function<Status(const EntryInfo&)>& reap
   if (!anything) return {};
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
+  Status outcome;
   for (Word& place : block.limbo) {
     if (!Ref(place.load()).has(Ref::kReap)) continue;
     IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
@@ -286,19 +285,32 @@ Status Namespace::reap_limbo(const std::function<Status(const EntryInfo&)>& reap
       change.store(me->hand[slot], word.word());
       IMSS_RETURN_IF_ERROR(change.commit());
     }
-    EntryInfo info;
-    if (!read_entry(*segment_, word.bare(), &info)) return Status(Code::kCorrupt, "a removed entry is damaged");
-    if (info.type == NodeType::kDirectory || info.type == NodeType::kInstance) {
-      auto present = lookup(info.parent, info.name);
-      if (!present.ok() || present->id != info.id) {
-        [[maybe_unused]] const Status dropped = drop_directory_records(*me, info.id, 0);
-      }
-    } else {
-      IMSS_RETURN_IF_ERROR(reap(info));
-    }
-    RemovedEntry done{{word.bare(), slot}, info};
-    forget(done);
+    segment::fault_point("limbo.taken");
+    RemovedEntry removed{{word.bare(), slot}, {}};
+    const Status reaped = reap_one(*me, removed, reap);
+    if (reaped.ok()) continue;
+    outcome = reaped;
+    // Back to where it was, for a later attempt. Without room it stays in our hand, from where it comes back
+    // when we end.
+    Transaction change(*segment_, *me);
+    IMSS_RETURN_IF_ERROR(change.lock(block.limbo_lock));
+    if (place.load() != 0) continue;
+    change.store(place, word.word());
+    change.store(me->hand[slot], 0);
+    IMSS_RETURN_IF_ERROR(change.commit());
   }
+  return outcome;
+}
+
+Status Namespace::reap_one(Participant& me, RemovedEntry& removed,
+                           const std::function<Status(const EntryInfo&)>& reap) {
+  EntryInfo& info = removed.info;
+  if (!read_entry(*segment_, removed.record.ref, &info)) {
+    return Status(Code::kCorrupt, "a removed entry is damaged");
+  }
+  if (info.type == NodeType::kDirectory || info.type == NodeType::kInstance) return drop_directory(me, removed);
+  IMSS_RETURN_IF_ERROR(reap(info));
+  forget(removed);
   return {};
 }
 

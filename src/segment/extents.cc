@@ -126,11 +126,15 @@ Result<bool> Extents::refill(Participant& me, std::uint32_t size_class, bool spa
   return taken > 0;
 }
 
+std::uint32_t Extents::slab_extents(std::uint32_t size_class) {
+  return static_cast<std::uint32_t>((kSlabBytes - kSlabHeaderBytes) / class_bytes(size_class));
+}
+
 Status Extents::add_slab(Participant& me, std::uint32_t size_class) {
   auto slab = take(me, kClass64K, false);
   if (!slab.ok()) return slab.status();
   auto& container = *segment_.at<Container>(slab->ref.offset());
-  const auto total = static_cast<std::uint32_t>((kSlabBytes - kSlabHeaderBytes) / class_bytes(size_class));
+  const std::uint32_t total = slab_extents(size_class);
   Pool& pool = pool_of(segment_, size_class, false);
   container.class_and_count.store(size_class | kInList | static_cast<std::uint64_t>(total) << 32);
   container.free_count.store(total);

@@ -55,6 +55,8 @@ class Extents {
   Status add_container(Participant& me, Container& container, std::uint32_t size_class, bool sparse,
                        std::uint32_t total, ArenaKind kind);
   Container& container_of(Ref ref) const;
+  // How many extents of a small class a slab holds.
+  static std::uint32_t slab_extents(std::uint32_t size_class);
   std::uint32_t index_in_container(Ref ref) const;
   // Offset of the first extent of a container.
   std::uint64_t first_extent(const Container& container) const;

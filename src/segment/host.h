@@ -66,6 +66,12 @@ class Host {
   std::uint64_t reclaim(std::uint64_t wanted_bytes);
   bool unlink_free_arena(std::uint32_t size_class, bool sparse, std::uint64_t* freed);
   bool unlink_free_slab(std::uint32_t size_class);
+  bool set_aside(std::uint32_t size_class, bool sparse, std::uint64_t wanted_bytes, std::uint64_t* freed);
+  bool free_if_all_aside(std::uint64_t arena);
+  Status restore(std::uint32_t size_class, std::uint32_t count);
+  Status add_free(std::uint64_t arena, const std::vector<std::uint32_t>& indices);
+  void drop_memory(std::uint64_t offset, std::uint64_t bytes);
+  void find_set_aside(std::uint64_t arena);
   std::vector<bool> owned_arenas() const;
   void rebuild_after_take_over();
   void empty_limbo();
@@ -82,6 +88,8 @@ class Host {
   std::uint32_t owner_pid_ = 0;
   // Dense arenas that are not entirely cut into extents yet, by class.
   std::uint64_t partial_arena_[kClasses] = {};
+  // Arenas with free extents that have no memory and are in no pool, by class.
+  std::vector<std::uint64_t> set_aside_[kClasses];
   std::vector<std::uint64_t> to_collapse_;
   std::uint64_t obtained_since_check_ = ~0ULL;
 };

@@ -157,7 +157,7 @@ struct TableRoot {
   Word ready_buckets;   // buckets whose pages are there
   Word entries;         // about how many; decides when to split the next bucket
   Word arenas_offset;   // offset of Word[kMaxTableArenas]: arena offset of every kBucketsPerArena buckets
-  Word wanted;          // a client found few ready buckets left: the host makes more
+  Word wanted;          // 1: a client found few ready buckets left; 2: one waited for the host in vain
   Word reserved[2];
 };
 static_assert(sizeof(TableRoot) == 64);

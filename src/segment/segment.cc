@@ -155,24 +155,47 @@ Status Segment::validate() const {
   const Superblock& block = super();
   const std::string path = path_of(name_);
   if (block.magic != kMagic) return Status(Code::kCorrupt, path + " is not a segment (bad magic)");
-  if (block.layout_version != kLayoutVersion || (block.incompatible & ~kKnownIncompatible) != 0) {
+  if (block.layout_version != kLayoutVersion || (block.incompatible & ~kKnownIncompatible) != 0 ||
+      (block.read_only_compatible & ~kKnownReadOnlyCompatible) != 0) {
     return Status(Code::kIncompatible, path + " has layout " + std::to_string(block.layout_version) +
                                            " with features this program does not know; use the IMSS "
                                            "version that made it");
   }
   const bool sound =
       block.address_bytes == size_ && block.max_participants >= 64 &&
-      block.max_participants <= kMaxParticipants &&
+      block.max_participants <= kMaxParticipants && block.max_participants % 64 == 0 &&
+      (block.role == static_cast<std::uint32_t>(Role::kMetadata) ||
+       block.role == static_cast<std::uint32_t>(Role::kData)) &&
+      block.capacity_bytes >= kMinCapacity && block.capacity_bytes <= size_ &&
+      block.liveness_offset >= 2 * kPageBytes && block.liveness_offset % kLivenessBytes == 0 &&
+      block.participants_offset % kPageBytes == 0 &&
+      block.participants_offset >= block.liveness_offset + block.max_participants * kLivenessBytes &&
+      block.descriptors_offset % alignof(ArenaDescriptor) == 0 &&
+      block.arenas_offset >= block.descriptors_offset + block.arena_count * sizeof(ArenaDescriptor) &&
+      block.next_arena.load() <= block.arena_count && block.state.load() <= 3 &&
       contains(block.liveness_offset, block.max_participants * kLivenessBytes) &&
       contains(block.participants_offset, block.max_participants * sizeof(Participant)) &&
       block.arenas_offset % kArenaBytes == 0 && block.arena_count <= size_ / kArenaBytes &&
       contains(block.descriptors_offset, block.arena_count * sizeof(ArenaDescriptor)) &&
       contains(block.arenas_offset, block.arena_count * kArenaBytes) &&
       std::all_of(std::begin(block.tables), std::end(block.tables), [&](const TableRoot& table) {
-        return contains(table.arenas_offset, kMaxTableArenas * sizeof(Word));
+        return contains(table.arenas_offset, kMaxTableArenas * sizeof(Word)) && sound_table(table);
       });
   if (!sound) return Status(Code::kCorrupt, path + " has a damaged superblock");
   return {};
+}
+
+// Table::bucket() follows these offsets without looking again.
+bool Segment::sound_table(const TableRoot& table) const {
+  const std::uint64_t ready = table.ready_buckets.load();
+  if (table.arenas_offset % kPageBytes != 0 || ready == 0 || ready > kMaxTableArenas * kBucketsPerArena) return false;
+  if (table.buckets.load() == 0 || table.buckets.load() > ready) return false;
+  const Word* arenas = at<Word>(table.arenas_offset);
+  for (std::uint64_t i = 0; i * kBucketsPerArena < ready; ++i) {
+    const std::uint64_t offset = arenas[i].load();
+    if (offset % kArenaBytes != 0 || offset < super().arenas_offset || !contains(offset, kArenaBytes)) return false;
+  }
+  return true;
 }
 
 Segment::~Segment() {

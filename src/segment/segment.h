@@ -111,6 +111,7 @@ class Segment : public std::enable_shared_from_this<Segment> {
   Segment() = default;
   Status map(std::uint64_t size);
   Status validate() const;
+  bool sound_table(const TableRoot& table) const;
   void format(const CreateOptions& options, std::uint64_t address_bytes);
   Status obtain_fixed_regions();
   Result<Participant*> take_slot(std::uint32_t slot);

@@ -17,13 +17,9 @@ constexpr std::uint64_t kFullNumerator = 17;
 constexpr std::uint64_t kFullDenominator = 20;
 // A table this many times as full as it should be waits for the host to let it grow.
 constexpr std::uint64_t kPatience = 3;
+constexpr std::uint64_t kGivenUp = 2;  // in TableRoot::wanted
 
 bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
-
-std::uint64_t tag_of(std::uint64_t hash) {
-  const std::uint64_t tag = hash >> 56;
-  return tag == 0 ? 1 : tag;
-}
 
 std::uint64_t tag_at(std::uint64_t tags0, std::uint64_t tags1, std::uint32_t index) {
   return index < 8 ? tags0 >> 8 * index & 0xff : tags1 >> 8 * (index - 8) & 0xff;
@@ -395,7 +391,11 @@ void Table::grow_if_full(Participant& me) {
       // Chains are somewhat longer until the host, or the next one, has made room. Waiting for it is only for
       // those who outrun it.
       if (places_in_use <= count * kBucketEntries * kPatience) return;
-      if (!ask_host(*segment_, me, Request::kBuckets, index_, 0).ok()) return;
+      if (root_->wanted.load() == kGivenUp || segment_->probe(0) != Segment::Liveness::kAlive) return;
+      const Status status = ask_host(*segment_, me, Request::kBuckets, index_, 0);
+      // One client has waited for all, until the host answers again.
+      if (status.code() == Code::kTimedOut) root_->wanted.store(kGivenUp);
+      if (!status.ok()) return;
     }
     if (!split_one(me).ok()) return;
   }

@@ -34,6 +34,8 @@ struct Values {
 };
 
 std::uint64_t hash_of(Key key);
+// The byte of a bucket's tags that stands for an entry with this hash; 0 means that the place is free.
+inline std::uint64_t tag_of(std::uint64_t hash) { return hash >> 56 == 0 ? 1 : hash >> 56; }
 
 // What find() saw. `entry` is null when the key was absent.
 struct Snapshot {

@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "client/local_host.h"
 #include "segment/segment_files.h"
 #include "server/deployment.h"
-#include "server/node.h"
 
 namespace imss::server {
 namespace {
@@ -85,7 +85,7 @@ Status DataServer::start_host() {
   host.create.port = options_.port;
   host.create.rank = options_.rank;
   host.create.attached = options_.attached;
-  host.create.host_name = node_name();
+  host.create.host_name = client::local_host_name();
   host.name = segment_name_;
   host.take_over = !options_.attached;
   IMSS_ASSIGN_OR_RETURN(host_, segment::Host::start(std::move(host)));
@@ -100,7 +100,7 @@ Status DataServer::join() {
   info.rank = options_.rank;
   info.attached = options_.attached;
   info.capacity_bytes = host_->segment()->super().capacity_bytes;
-  info.host = options_.host_name.empty() ? node_name() : options_.host_name;
+  info.host = options_.host_name.empty() ? client::local_host_name() : options_.host_name;
   info.segment_name = segment_name_;
   info.instance = options_.instance;
   IMSS_ASSIGN_OR_RETURN(server_id_, session_->names().join_server(std::move(info)));
@@ -192,15 +192,6 @@ void DataServer::upkeep() {
   if (const Status status = session_->reap(); !status.ok()) {
     IMSS_LOG_WARN("cannot remove what dead clients left: %s", status.message().c_str());
   }
-  // A sweep reads the whole open table, so it waits until some participant has died. It is done
-  // again one period later, because a process dies thread by thread.
-  const std::uint64_t recoveries = host_->segment()->super().recoveries.load();
-  if (recoveries != recoveries_seen_) {
-    recoveries_seen_ = recoveries;
-    sweeps_due_ = 2;
-  }
-  if (sweeps_due_ == 0) return;
-  --sweeps_due_;
   const Status status = store_->sweep([this](std::uint64_t dataset) { drop_orphan(dataset); });
   if (!status.ok()) IMSS_LOG_WARN("cannot sweep: %s", status.message().c_str());
 }
@@ -210,21 +201,23 @@ void DataServer::upkeep() {
 void DataServer::drop_orphan(std::uint64_t dataset) {
   const auto attributes = store_->attributes(dataset);
   if (!attributes.ok()) return;
-  const std::uint64_t block_bytes = std::max<std::uint64_t>(attributes->block_bytes, 1);
-  const std::uint64_t written = attributes->size / block_bytes + 1;
-  const std::uint64_t last = std::max(attributes->block_count, written);
+  const std::uint64_t last = attributes->last_block();
   // Dataset ids are the metadata service's, so the same id in another instance does not exist. An
   // attached server may be part of several instances.
   const auto instances = session_->names().instances();
   if (!instances.ok()) return;
   for (const metadata::InstanceInfo& info : *instances) {
     if (std::ranges::find(info.servers, server_id_) == info.servers.end()) continue;
+    // What the session knows may be older than the last restart of another server.
+    session_->forget_instance(info.name);
     const auto servers = session_->instance(info.name);
     if (!servers.ok()) return;
     for (const auto& store : (*servers)->stores) {
       if (store && !store->erase_range(dataset, 1, last).ok()) return;
     }
   }
+  using client::kLocationBit;
+  if (!store_->erase_range(dataset, kLocationBit | 1, kLocationBit | last).ok()) return;
   const Status status = store_->erase_inode(dataset);
   if (!status.ok() && status.code() != Code::kNotFound) {
     IMSS_LOG_WARN("cannot remove dataset %llu: %s", static_cast<unsigned long long>(dataset),

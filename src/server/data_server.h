@@ -29,7 +29,7 @@ struct DataServerOptions {
   std::uint32_t rank = 0;            // position in the instance
   std::uint64_t capacity_bytes = 0;  // 0: default_data_capacity(1)
   bool attached = false;
-  std::string host_name;  // as clients know this node; empty: node_name()
+  std::string host_name;  // as clients know this node; empty: its own name
   std::string metadata_host = "localhost";
   std::uint16_t metadata_port = 5569;
   std::uint32_t server_count = 1;  // of the instance
@@ -78,10 +78,6 @@ class DataServer {
   bool instance_created_ = false;
   bool stopped_ = false;
   std::uint32_t owner_pid_ = 0;
-
-  // Upkeep thread only.
-  std::uint64_t recoveries_seen_ = 0;
-  int sweeps_due_ = 1;
 
   std::mutex mutex_;
   std::condition_variable stop_requested_;

@@ -2,10 +2,11 @@
 
 #include <utility>
 
+#include "client/local_host.h"
+
 #include "metadata/namespace.h"
 #include "segment/segment_files.h"
 #include "server/deployment.h"
-#include "server/node.h"
 
 namespace imss::server {
 
@@ -21,7 +22,7 @@ Result<std::unique_ptr<MetadataServer>> MetadataServer::start(
   host.create.port = options.port;
   host.create.rank = options.rank;
   host.create.attached = options.attached;
-  host.create.host_name = node_name();
+  host.create.host_name = client::local_host_name();
   host.name = server->segment_name_;
   host.take_over = !options.attached;
   IMSS_ASSIGN_OR_RETURN(server->host_, segment::Host::start(std::move(host)));
@@ -30,7 +31,11 @@ Result<std::unique_ptr<MetadataServer>> MetadataServer::start(
   if (new_segment) {
     IMSS_RETURN_IF_ERROR(metadata::Namespace(server->host_->segment()).format());
   }
-  // The metadata file is read back here, into the formatted segment that nobody can see yet.
+  if (!options.metadata_file.empty()) {
+    // Read back into the formatted segment, which nobody can see yet.
+    IMSS_ASSIGN_OR_RETURN(server->journaller_, metadata::Journaller::start(server->host_->segment(),
+                                                                           options.metadata_file, !new_segment));
+  }
   IMSS_RETURN_IF_ERROR(server->host_->publish());
   return server;
 }
@@ -40,6 +45,7 @@ MetadataServer::~MetadataServer() { stop(false); }
 void MetadataServer::stop(bool retire) {
   if (stopped_ || !host_) return;
   stopped_ = true;
+  if (journaller_) journaller_->stop();
   host_->stop(retire);
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "metadata/journaller.h"
 #include "segment/host.h"
 
 namespace imss::server {
@@ -42,6 +43,7 @@ class MetadataServer {
 
   std::string segment_name_;
   std::unique_ptr<segment::Host> host_;
+  std::unique_ptr<metadata::Journaller> journaller_;
   bool stopped_ = false;
 };
 

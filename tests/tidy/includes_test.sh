@@ -10,7 +10,7 @@ declare -A may_use=(
   [src/metadata]="base segment store"
   [src/policies]="base"
   [src/net]="base"
-  [src/server]="base segment store metadata policies net"
+  [src/server]="base segment store metadata policies net client"
   [src/client]="base segment store metadata policies net server"
   [src/posix]="base client"
   [fuse]="base client posix"
@@ -53,8 +53,10 @@ check_ours() {  # file, line, included path
     complain "$file:$line: nobody has said what $home may include"
   elif [[ " ${may_use[$home]} " != *" $folder "* ]]; then
     complain "$file:$line: $home must not use src/$folder"
-  elif [[ $home == src/client && $folder == server && ! $path =~ ^server/(host|attached)[a-z_]*\.h$ ]]; then
+  elif [[ $home == src/client && $folder == server && ! $path =~ ^server/(metadata_server|data_server|deployment)\.h$ ]]; then
     complain "$file:$line: the client uses the server only to start attached hosts"
+  elif [[ $home == src/server && $folder == client && ! $path =~ ^client/(session|local_host)\.h$ ]]; then
+    complain "$file:$line: the server uses the client only to reach the metadata service"
   fi
 }
 

@@ -1,18 +1,10 @@
-#include "server/node.h"
-
-#include <unistd.h>
+#include "server/leftover.h"
 
 #include "base/text.h"
 #include "segment/segment.h"
 #include "segment/segment_files.h"
 
 namespace imss::server {
-
-std::string node_name() {
-  char name[256] = {};
-  if (::gethostname(name, sizeof(name) - 1) != 0) return "localhost";
-  return name;
-}
 
 Status remove_segment(const std::string& name) {
   auto segment = segment::Segment::open(name);

@@ -1,4 +1,4 @@
-// This node's name, and segments that were left by servers whose process is gone.
+// Segments that were left by servers whose process is gone.
 //
 // Stateless functions; any thread.
 #pragma once
@@ -8,9 +8,6 @@
 #include "base/result.h"
 
 namespace imss::server {
-
-// What gethostname(2) says.
-std::string node_name();
 
 // Turns clients away from the segment of a server that is gone and removes its name; absent is
 // fine. Errors: kBusy when a server alive serves it, kCorrupt and kIncompatible for a file that is
