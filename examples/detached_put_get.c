@@ -42,8 +42,14 @@ static unsigned char* load(const char* path, size_t* size) {
 
 static void put(const char* uri, const unsigned char* bytes, size_t size) {
   const int32_t blocks = (int32_t)((size + BLOCK_BYTES - 1) / BLOCK_BYTES);
-  const int32_t id = create_dataset(uri, "RR", blocks, BLOCK_KIB, NONE, 0);
-  must(id, "create_dataset");
+  // The dataset's size is the file's; create_dataset would make it that of all blocks.
+  imss_dataset_options options = {0};
+  options.struct_size = sizeof options;
+  options.block_count = (uint64_t)blocks;
+  options.block_size_bytes = BLOCK_BYTES;
+  options.size_bytes = size;
+  const int32_t id = create_dataset_opt(uri, &options);
+  must(id, "create_dataset_opt");
   for (int32_t block = 1; block <= blocks; ++block) {
     const size_t begin = (size_t)(block - 1) * BLOCK_BYTES;
     const size_t length = size - begin < BLOCK_BYTES ? size - begin : BLOCK_BYTES;

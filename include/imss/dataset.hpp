@@ -103,6 +103,7 @@ struct DatasetOptions {
   std::string policy = "RR";
   std::uint64_t block_count = 1;
   std::uint64_t block_bytes = std::uint64_t{1} << 20U;  // a multiple of 1024, at most 64 MiB
+  std::uint64_t content_bytes = 0;                      // size of the dataset; 0: all blocks
   std::int32_t copies = 1;
   std::int32_t server_count = 0;  // 0: all of the instance
   std::uint32_t mode = 0644;
@@ -118,6 +119,7 @@ class Dataset {
     raw.policy = options.policy.c_str();
     raw.block_count = options.block_count;
     raw.block_size_bytes = options.block_bytes;
+    raw.size_bytes = options.content_bytes;
     raw.repl_factor = options.copies;
     raw.n_servers = options.server_count;
     raw.mode = options.mode;

@@ -34,8 +34,8 @@
 //   EACCES        permission denied
 //   ENOMEM        the process has no memory left
 //
-// URIs. `imss://INSTANCE/path`. Names are 1 to 255 bytes, any byte but `/` and NUL; `.` and `..`
-// are not names (EINVAL). Repeated and trailing slashes do not count.
+// URIs. `imss://INSTANCE/path`. Names are 1 to 255 bytes, any byte but `/` and NUL. Repeated and
+// trailing slashes and `.` do not count, `..` is refused (EINVAL).
 //
 // Threads. Every call may be made from any thread, on different datasets and on the same one. Calls
 // on different blocks do not wait for each other. A release waits for the calls that are under way
@@ -130,7 +130,7 @@ typedef struct dataset_info {
   int32_t repl_factor;     // copies of each block: 1, 2 or 3
   int32_t n_servers;       // number of servers the blocks are spread over
   uint32_t mode;           // as st_mode: type and permission bits
-  int64_t size;            // bytes up to the end of the last byte that was ever written
+  int64_t size;            // bytes of content; all blocks unless create_dataset_opt said less
   uint64_t dataset_id;     // unique in the instance, never used again
   uint64_t reserved[4];    // 0
 } dataset_info;
@@ -143,13 +143,13 @@ typedef struct imss_inner_metadata {
   uint64_t size;              // bytes, as in dataset_info
   uint64_t block_size_bytes;  // bytes in each data block
   uint64_t block_count;       // number of data blocks
-  uint64_t version;           // grows with every change of the dataset's inner metadata
+  uint64_t version;           // grows when the inner metadata change; not with every set_data
   uint32_t mode;              // as st_mode
   uint32_t uid;
   uint32_t gid;
   uint32_t link_count;
-  int64_t access_time_ns;  // nanoseconds since 1970-01-01 UTC; times never go back
-  int64_t modification_time_ns;
+  int64_t access_time_ns;        // nanoseconds since 1970-01-01 UTC; times never go back
+  int64_t modification_time_ns;  // set at the latest when an id that wrote is released
   int64_t change_time_ns;
   int64_t creation_time_ns;
   uint8_t reserved[160];  // 0
@@ -161,6 +161,7 @@ typedef struct imss_dataset_options {
   const char* policy;         // as in create_dataset; NULL: RR
   uint64_t block_count;       // number of data blocks, 1 to 2147483647
   uint64_t block_size_bytes;  // a multiple of 1024, at most 64 MiB
+  uint64_t size_bytes;        // of the content, at most all blocks; 0: all blocks
   int32_t repl_factor;        // 1 to 3; 0: 1
   int32_t n_servers;          // servers to spread the blocks over; 0: all
   uint32_t mode;              // permission bits; 0: 0644
@@ -181,7 +182,7 @@ typedef struct imss_block_io {
 typedef struct imss_block_view {
   const void* data;    // the block's bytes in the store itself; never to be written to
   size_t size;         // bytes at `data`: the whole block
-  uint64_t version;    // changes with every whole-block set; 0 for a block that was never written
+  uint64_t version;    // another one after every whole-block set
   uint64_t opaque[4];  // of the library
 } imss_block_view;
 
@@ -436,11 +437,12 @@ IMSS_API int32_t get_data_location(int32_t id, int32_t block, int32_t op);
 
 // Shows a block in the store's own memory: no copy. The bytes stay mapped and are not reused until
 // the view is released, also when the block is set again, the dataset is deleted or the id
-// released. A whole-block set does not change what a view shows; sets of a part of a block write
-// in place and show through. A block that was never written shows zeros. Release views soon: each
-// holds its memory back. Writing to `data` is an error of the program.
+// released. A whole-block set does not change what a view shows; sets of a part of a block write in
+// place and show through. A block that was never written is given memory and shows zeros. Release
+// views soon, at the latest before the thread that took them ends: each holds its memory back.
+// Writing to `data` is an error of the program.
 // Errors: EBADF; EINVAL null, or block not in 1..num_data_elem; EMFILE this thread holds too many
-// views; ENOTSUP the block's server cannot be mapped (use get_data); EIO; ETIMEDOUT.
+// views (56); ENOTSUP the block's server cannot be mapped (use get_data); ENOSPC; EIO; ETIMEDOUT.
 IMSS_API int32_t imss_view(int32_t id, int32_t block, imss_block_view* view);
 
 // Ends a view, from any thread of the process, and sets the structure to zeros.

@@ -92,10 +92,50 @@ constexpr auto kCrc16Table = make_crc16_table();
 constexpr auto kCrc64Table = make_crc64_table();
 
 #if defined(__x86_64__)
+// The instruction has a latency of three cycles and can be issued in each: three lanes run side by
+// side. Their length is a third of 4 KiB, the smallest payload that matters.
+constexpr std::size_t kLaneBytes = 1360;
+
+// What a CRC register becomes after kLaneBytes zero bytes, by each of its four bytes: the operation
+// is linear.
+constexpr std::array<std::array<std::uint32_t, 256>, 4> make_lane_tables() {
+  std::array<std::uint32_t, 32> of_bit{};
+  for (std::size_t bit = 0; bit < 32; ++bit) {
+    std::uint32_t crc = std::uint32_t{1} << bit;
+    for (std::size_t i = 0; i < kLaneBytes; ++i) crc = (crc >> 8) ^ kCrc32cTables[0][crc & 0xFF];
+    of_bit[bit] = crc;
+  }
+  std::array<std::array<std::uint32_t, 256>, 4> tables{};
+  for (std::size_t byte = 0; byte < 4; ++byte) {
+    for (std::size_t value = 1; value < 256; ++value) {
+      const std::size_t rest = value & (value - 1);
+      const auto lowest = static_cast<std::size_t>(std::countr_zero(value));
+      tables[byte][value] = tables[byte][rest] ^ of_bit[8 * byte + lowest];
+    }
+  }
+  return tables;
+}
+constexpr auto kLaneTables = make_lane_tables();
+
+std::uint64_t skip_lane(std::uint64_t crc) {
+  return kLaneTables[0][crc & 0xFF] ^ kLaneTables[1][(crc >> 8) & 0xFF] ^
+         kLaneTables[2][(crc >> 16) & 0xFF] ^ kLaneTables[3][(crc >> 24) & 0xFF];
+}
+
 __attribute__((target("sse4.2"))) std::uint32_t crc32c_sse42(const void* data, std::size_t size,
                                                              std::uint32_t previous) {
   const auto* bytes = static_cast<const unsigned char*>(data);
   std::uint64_t crc = ~previous;
+  for (; size >= 3 * kLaneBytes; size -= 3 * kLaneBytes, bytes += 3 * kLaneBytes) {
+    std::uint64_t second = 0;
+    std::uint64_t third = 0;
+    for (std::size_t i = 0; i < kLaneBytes; i += 8) {
+      crc = _mm_crc32_u64(crc, load<std::uint64_t>(bytes + i));
+      second = _mm_crc32_u64(second, load<std::uint64_t>(bytes + kLaneBytes + i));
+      third = _mm_crc32_u64(third, load<std::uint64_t>(bytes + 2 * kLaneBytes + i));
+    }
+    crc = skip_lane(skip_lane(crc) ^ second) ^ third;
+  }
   for (; size >= 8; size -= 8, bytes += 8) crc = _mm_crc32_u64(crc, load<std::uint64_t>(bytes));
   auto narrow = static_cast<std::uint32_t>(crc);
   for (; size > 0; --size, ++bytes) narrow = _mm_crc32_u8(narrow, *bytes);

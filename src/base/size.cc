@@ -91,17 +91,17 @@ std::string format_size(std::uint64_t bytes) {
   std::size_t unit = 0;
   std::uint64_t unit_bytes = 1;
   // Tenths are rounded to the nearest; what rounds up to 1024 is written as 1 of the next unit.
-  std::uint64_t tenths = 0;
+  Uint128 tenths = 0;
   for (;;) {
-    tenths = static_cast<std::uint64_t>((static_cast<Uint128>(bytes) * 10 + unit_bytes / 2) /
-                                        unit_bytes);
+    tenths = (static_cast<Uint128>(bytes) * 10 + unit_bytes / 2) / unit_bytes;
     if (tenths < 10240 || unit + 1 == kUnits.size()) break;
     ++unit;
     unit_bytes *= 1024;
   }
   const bool with_tenth = unit > 0 && tenths % 10 != 0;
-  const std::string tenth = std::to_string(tenths % 10);
-  return concat(std::to_string(tenths / 10), with_tenth ? "." : "", with_tenth ? tenth : "", " ",
+  const auto shown = static_cast<std::uint64_t>(tenths);
+  const std::string tenth = std::to_string(shown % 10);
+  return concat(std::to_string(shown / 10), with_tenth ? "." : "", with_tenth ? tenth : "", " ",
                 kUnits[unit]);
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/result.h"
 #include "base/uri.h"
+#include "client/handle_table.h"
 #include "metadata/namespace.h"
 #include "policies/policy.h"
 #include "store/store.h"
@@ -33,6 +34,9 @@ struct DatasetOptions {
   std::uint32_t mode = 0644;
   std::uint64_t size_bytes = 0;         // of the content; 0: block_count * block_bytes
 };
+
+// Block numbers with this bit hold the location of a block of a LOCAL dataset, on the dataset's home server.
+inline constexpr std::uint64_t kLocationBit = 1ULL << 62;
 
 // The data servers of an instance, in order of position.
 struct InstanceServers {
@@ -50,6 +54,7 @@ struct Dataset {
   metadata::Layout layout;
   std::shared_ptr<const InstanceServers> instance;
   std::atomic<bool> wrote{false};
+  std::atomic<std::uint64_t> announced{0};  // of a dataset that grows: its home server knows of blocks up to this one
 };
 
 struct ConnectOptions {
@@ -67,6 +72,8 @@ class Session {
   ~Session();
 
   metadata::Namespace& names() { return *namespace_; }
+  // The segment of this process's own attached data server: LOCAL writes go there.
+  void set_own_segment(std::string name) { own_segment_ = std::move(name); }
 
   // --- instances ---
   // Makes an instance of the given servers (ids). Errors: kExists, kInvalidArgument.
@@ -101,6 +108,8 @@ class Session {
   Status release(std::int32_t handle);
   // Errors: kBadHandle. The pointer stays good while held, also when the handle is released.
   Result<std::shared_ptr<Dataset>> dataset(std::int32_t handle);
+  // The same without sharing it: the pointer stays good until this thread uses eight other datasets.
+  Result<Dataset*> find(std::int32_t handle) { return handles_->find(handle); }
 
   // --- blocks (see store.h for the meaning; block numbers from 1) ---
   Status put(Dataset& dataset, std::uint64_t block, std::span<const std::byte> content);
@@ -111,21 +120,55 @@ class Session {
   // Positions of the servers that hold the block, the first replica first.
   Result<std::vector<std::uint32_t>> locate(Dataset& dataset, std::uint64_t block);
 
-  // Drops datasets that dead clients left half made or half removed; servers call it now and then.
+  // --- byte ranges of datasets that grow (block_count 0) ---
+  // Reads up to the end; returns how many bytes. Holes are zeros.
+  Result<std::size_t> read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out);
+  Status write_at(Dataset& dataset, std::uint64_t offset, std::span<const std::byte> data);
+  // Writes at the end and returns where; appends of any number of clients never overlap.
+  Result<std::uint64_t> append(Dataset& dataset, std::span<const std::byte> data);
+  // What is beyond `size` is gone and reads as zeros should the dataset grow again.
+  Status truncate(Dataset& dataset, std::uint64_t size);
+
+  // Drops datasets that dead clients left half made or half removed, and fences attached servers whose process
+  // died; servers call it now and then.
   Status reap();
+  // Removes what is left of a dataset that has neither name nor opener.
+  Status drop_orphan(const std::string& instance, std::uint64_t dataset);
 
  private:
   Session() = default;
-  Status drop(const metadata::EntryInfo& entry, const InstanceServers& servers);
+  struct Place {
+    std::shared_ptr<const InstanceServers> servers;
+    std::uint64_t parent = 0;
+    std::string name;  // of the last component; empty for an instance's root
+  };
+  // The directory of the last name of a URI.
+  Result<Place> place_of(const Uri& uri);
+  Status unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers);
+  Status reap_dataset(const metadata::EntryInfo& entry);
+  Status drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers);
+  Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
+  Status lost_inode(const Uri& uri, std::uint64_t dataset);
+  // Errors: kNotFound when the inode is not there or has no name any more.
+  Result<std::int32_t> open_entry(const Uri& uri, const metadata::EntryInfo& entry,
+                                  std::shared_ptr<const InstanceServers> servers);
+  Status close_data(Dataset& dataset);
+  Status announce(Dataset& dataset, std::uint64_t block);
+  std::uint32_t replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
+                            std::span<std::uint32_t> out, Status* status);
+  Result<std::uint64_t> generation_of(const Dataset& dataset);
+  Result<store::Store*> home_of(const Dataset& dataset);
+  Status complete_truncation(Dataset& dataset, store::Store& home);
+  Status finish_truncation(Dataset& dataset, store::Store& home, const store::Store::Truncation& truncation);
+  Result<std::uint32_t> recorded_location(const Dataset& dataset, std::uint64_t block, bool writing);
+  Status write_replicated(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
+                          std::span<const std::byte> data);
 
-  struct HandleTable;
   std::shared_ptr<metadata::Namespace> namespace_;
   std::mutex instances_mutex_;
   std::unordered_map<std::string, std::shared_ptr<const InstanceServers>> instances_;
+  std::string own_segment_;
   std::unique_ptr<HandleTable> handles_;
 };
-
-// True when `host` names this node.
-bool is_local_host(const std::string& host);
 
 }  // namespace imss::client

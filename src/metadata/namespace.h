@@ -11,6 +11,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -97,6 +98,10 @@ struct RemovedEntry {
   EntryInfo info;
 };
 
+struct NameRef;
+struct PinnedDirectory;
+struct DirectoryRecord;
+
 class Namespace {
  public:
   explicit Namespace(std::shared_ptr<segment::Segment> segment);
@@ -152,8 +157,43 @@ class Namespace {
 
   segment::Segment& segment() const { return *segment_; }
 
+  // Puts a name from the metadata file into its directory, with its old ids.
+  Status restore_entry(const EntryInfo& info);
+  Status restore_instance(const InstanceInfo& info);
+  // No id up to this one is given out again.
+  void reserve_ids(std::uint64_t last);
+
  private:
   friend class Journaller;
+  struct Names;
+  struct Found;
+  Result<PinnedDirectory> pin_directory(segment::Participant& me, std::uint64_t id, std::uint32_t pin_slot);
+  Result<Found> find_entry(segment::Participant& me, std::uint64_t parent, std::string_view name);
+  Status ensure_chunk(segment::Participant& me, std::uint64_t id, DirectoryRecord& directory, std::uint64_t slot);
+  segment::Word* slot_word(std::uint64_t directory, std::uint64_t slot);
+  Status take_slot(segment::Transaction& change, std::uint64_t id, DirectoryRecord& directory,
+                   std::uint64_t* slot, segment::Word** word);
+  Status make_directory_record(segment::Participant& me, std::uint64_t id, std::uint64_t parent,
+                               std::uint32_t mode);
+  Status drop_directory_records(segment::Participant& me, std::uint64_t id);
+  Status drop_directory(segment::Participant& me, RemovedEntry& removed);
+  Status reap_one(segment::Participant& me, RemovedEntry& removed,
+                  const std::function<Status(const EntryInfo&)>& reap);
+  Status make_instance(const InstanceInfo& info, bool restored);
+  Status drop_service(segment::Key key);
+  template <typename Read>
+  Status read_service(segment::Key key, Read&& read);
+  Status put_service(segment::Key key, const void* record, std::size_t bytes, bool replace);
+  Result<PendingEntry> prepare_record(segment::Participant& me, const EntryInfo& info, std::uint64_t flags);
+  template <typename Decide>
+  Status edit_names(segment::Participant& me, std::initializer_list<NameRef> names, Decide&& decide,
+                    segment::Word* lease = nullptr);
+  struct RenamePlan;
+  Status plan_rename(segment::Participant& me, RenamePlan& plan);
+  Status apply_rename(segment::Participant& me, RenamePlan& plan, segment::Transaction& change);
+  Status commit_rename(segment::Participant& me, RenamePlan& plan, RenameResult* result);
+  Status check_cycle(segment::Participant& me, const RenamePlan& plan);
+
   std::shared_ptr<segment::Segment> segment_;
   segment::Table entries_;
   segment::Table directories_;

@@ -40,6 +40,14 @@ class Ranking {
     return scores_lower(last.draw, last.weight, draw, weight);
   }
 
+  // A draw that is shut out for this weight and all lower ones, as is every higher draw.
+  std::uint64_t limit_for(std::uint32_t weight) const {
+    if (size_ < wanted_ || picks_[size_ - 1].weight == 0) return UINT64_MAX;
+    const Pick& last = picks_[size_ - 1];
+    const Uint128 limit = static_cast<Uint128>(last.draw) * weight / last.weight + 1;
+    return limit > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(limit);
+  }
+
   void offer(const Pick& pick) {
     if (size_ == wanted_ && !is_better(pick, picks_[size_ - 1])) return;
     if (size_ < wanted_) ++size_;
@@ -66,12 +74,27 @@ class Ranking {
   std::size_t size_ = 0;
 };
 
-constexpr std::array<std::uint8_t, kBinServers> make_slots() {
-  std::array<std::uint8_t, kBinServers> slots{};
-  for (std::size_t i = 0; i < kBinServers; ++i) slots[i] = static_cast<std::uint8_t>(i);
+constexpr std::size_t kMaxBinSize = 64;
+
+constexpr std::array<std::uint8_t, kMaxBinSize> make_slots() {
+  std::array<std::uint8_t, kMaxBinSize> slots{};
+  for (std::size_t i = 0; i < kMaxBinSize; ++i) slots[i] = static_cast<std::uint8_t>(i);
   return slots;
 }
 constexpr auto kSlots = make_slots();
+
+// The bins, as a function of the id: few servers should not share a bin with many ids that nobody
+// has, because these have draws too.
+struct BinShape {
+  std::uint32_t bin;
+  std::uint32_t first_id;
+  std::uint32_t size_log2;
+};
+constexpr BinShape shape_of(std::uint32_t id) {
+  if (id < 16) return {id / 4, id & ~3U, 2};
+  if (id < 64) return {4 + (id - 16) / 16, id & ~15U, 4};
+  return {7 + (id - 64) / 64, id & ~63U, 6};
+}
 
 // The least of `remaining` independent draws, from a random word: an exponential draw with that
 // rate.
@@ -83,14 +106,14 @@ std::uint64_t least_draw(std::uint64_t word, std::uint64_t remaining) {
 // `word` is the bin's random word for this block; all draws of the bin are derived from it.
 void offer_bin(std::uint64_t word, const ServerBin& bin, std::span<const ServerWeight> servers,
                Ranking& ranking) {
-  std::array<std::uint8_t, kBinServers> slots = kSlots;
+  std::array<std::uint8_t, kMaxBinSize> slots = kSlots;
   std::uint64_t missing_mask = bin.present_mask;
-  std::uint64_t draw = least_draw(word, kBinServers);
+  std::uint64_t remaining = std::uint64_t{1} << bin.size_log2;
+  std::uint64_t draw = least_draw(word, remaining);
   std::uint64_t stream = word;
-  for (std::size_t drawn = 0; missing_mask != 0 && !ranking.shuts_out(draw, bin.top_weight);
-       ++drawn) {
+  for (std::size_t drawn = 0; !ranking.shuts_out(draw, bin.top_weight); ++drawn) {
     // The next id of a random permutation of the bin's ids.
-    const std::uint64_t pick = multiply_high(mix64(stream += kDrawStep), kBinServers - drawn);
+    const std::uint64_t pick = multiply_high(mix64(stream += kDrawStep), remaining);
     std::swap(slots[drawn], slots[drawn + pick]);
     const std::uint64_t bit = std::uint64_t{1} << slots[drawn];
     if ((missing_mask & bit) != 0) {
@@ -98,19 +121,42 @@ void offer_bin(std::uint64_t word, const ServerBin& bin, std::span<const ServerW
       const auto before = static_cast<std::uint32_t>(std::popcount(bin.present_mask & (bit - 1)));
       const std::uint32_t index = bin.first_index + before;
       ranking.offer({draw, servers[index].weight, index});
+      if (missing_mask == 0) return;
     }
-    if (drawn + 1 == kBinServers) break;
-    draw += least_draw(mix64(stream += kDrawStep), kBinServers - drawn - 1);
+    --remaining;
+    draw += least_draw(mix64(stream += kDrawStep), remaining);
   }
 }
 
-void consider_bin(std::uint64_t key, const ServerBin& bin, std::span<const ServerWeight> servers,
-                  Ranking& ranking) {
-  const std::uint64_t word = mix64(key + bin.bin * kBinStep);
-  // A lower bound of the first draw that needs no logarithm.
-  const std::uint64_t bound = ((~word >> (64 - kLogFractionBits)) / kBinServers) + 1;
-  if (!ranking.shuts_out(bound, bin.top_weight)) offer_bin(word, bin, servers, ranking);
-}
+// Looks at the bins of one block, one after the other.
+class Search {
+ public:
+  Search(std::uint64_t dataset_id, std::uint64_t block, std::span<const ServerWeight> servers,
+         std::size_t wanted)
+      : key_(mix64(dataset_id, block)), servers_(servers), ranking_(wanted) {}
+
+  void consider(const ServerBin& bin) {
+    const std::uint64_t word = mix64(key_ + bin.bin * kBinStep);
+    // A lower bound of the first draw that needs no logarithm.
+    const std::uint64_t bound = (~word >> (64 - kLogFractionBits)) >> bin.size_log2;
+    if (bin.top_weight == limit_weight_ && bound >= limit_) return;
+    if (ranking_.shuts_out(bound + 1, bin.top_weight)) return;
+    offer_bin(word, bin, servers_, ranking_);
+    limit_ = ranking_.limit_for(bin.top_weight);
+    limit_weight_ = bin.top_weight;
+  }
+
+  std::uint32_t write(std::span<std::uint32_t> out) const { return ranking_.write(out); }
+
+ private:
+  std::uint64_t key_;
+  std::span<const ServerWeight> servers_;
+  Ranking ranking_;
+  // The ranking's answer for the weight asked about last, because most bins have the same top
+  // weight.
+  std::uint64_t limit_ = UINT64_MAX;
+  std::uint32_t limit_weight_ = 0;
+};
 
 std::size_t replica_count(std::span<const ServerWeight> servers, std::span<std::uint32_t> out) {
   return std::min({out.size(), servers.size(), kMaxReplicas});
@@ -119,10 +165,12 @@ std::size_t replica_count(std::span<const ServerWeight> servers, std::span<std::
 }  // namespace
 
 ServerBin bin_at(std::span<const ServerWeight> servers, std::uint32_t first) {
-  ServerBin bin{servers[first].server_id / kBinServers, first, 0, 0};
-  for (std::size_t i = first; i < servers.size() && servers[i].server_id / kBinServers == bin.bin;
+  const BinShape shape = shape_of(servers[first].server_id);
+  const std::uint32_t size = 1U << shape.size_log2;
+  ServerBin bin{shape.bin, first, 0, 0, shape.size_log2};
+  for (std::size_t i = first; i < servers.size() && servers[i].server_id - shape.first_id < size;
        ++i) {
-    bin.present_mask |= std::uint64_t{1} << (servers[i].server_id % kBinServers);
+    bin.present_mask |= std::uint64_t{1} << (servers[i].server_id - shape.first_id);
     bin.top_weight = std::max(bin.top_weight, servers[i].weight);
   }
   return bin;
@@ -131,25 +179,23 @@ ServerBin bin_at(std::span<const ServerWeight> servers, std::uint32_t first) {
 std::uint32_t place_by_rendezvous(std::uint64_t dataset_id, std::uint64_t block,
                                   std::span<const ServerWeight> servers,
                                   std::span<std::uint32_t> out) {
-  Ranking ranking(replica_count(servers, out));
   if (replica_count(servers, out) == 0) return 0;
-  const std::uint64_t key = mix64(dataset_id, block);
+  Search search(dataset_id, block, servers, replica_count(servers, out));
   for (std::uint32_t first = 0; first < servers.size();) {
     const ServerBin bin = bin_at(servers, first);
-    consider_bin(key, bin, servers, ranking);
+    search.consider(bin);
     first += static_cast<std::uint32_t>(std::popcount(bin.present_mask));
   }
-  return ranking.write(out);
+  return search.write(out);
 }
 
 std::uint32_t place_by_rendezvous(std::uint64_t dataset_id, std::uint64_t block,
                                   std::span<const ServerWeight> servers,
                                   std::span<const ServerBin> bins, std::span<std::uint32_t> out) {
-  Ranking ranking(replica_count(servers, out));
   if (replica_count(servers, out) == 0) return 0;
-  const std::uint64_t key = mix64(dataset_id, block);
-  for (const ServerBin& bin : bins) consider_bin(key, bin, servers, ranking);
-  return ranking.write(out);
+  Search search(dataset_id, block, servers, replica_count(servers, out));
+  for (const ServerBin& bin : bins) search.consider(bin);
+  return search.write(out);
 }
 
 }  // namespace imss

@@ -35,7 +35,8 @@ struct ThreadContext {
   }
 };
 
-thread_local ThreadContext* thread_context = nullptr;
+// Read by every operation, so it lies at a fixed distance from the thread pointer, also in the shared library.
+__attribute__((tls_model("initial-exec"))) thread_local ThreadContext* thread_context = nullptr;
 
 void unregister(ThreadContext::Registration& registration);
 

@@ -48,7 +48,7 @@ Key key_of(const Entry& entry) {
 
 std::uint32_t places(bool is_head) { return is_head ? kBucketEntries : kOverflowEntries; }
 
-Entry* match_in(Bucket& bucket, bool is_head, std::uint64_t tags0, std::uint64_t tags1, std::uint64_t tag,
+inline Entry* match_in(Bucket& bucket, bool is_head, std::uint64_t tags0, std::uint64_t tags1, std::uint64_t tag,
                 Key key) {
   for (std::uint64_t hits = matches(tags0, tag); hits != 0; hits &= hits - 1) {
     const auto index = static_cast<std::uint32_t>(std::countr_zero(hits)) / 8;
@@ -112,6 +112,7 @@ Status Table::find(Key key, Snapshot* snapshot) const {
   for (;;) {
     const std::uint64_t count = buckets();
     Bucket* head = bucket(bucket_index(hash, count));
+    prefetch_bucket(head);
     const std::uint64_t first = head->tags1.load(std::memory_order_acquire);
     if (changing(first)) [[unlikely]] {
       if (!wait_for_writer(*head, backoff)) {
@@ -238,7 +239,7 @@ Status TableEdit::lock(std::initializer_list<Key> keys) {
     for (std::uint32_t i = 0; i < count; ++i) IMSS_RETURN_IF_ERROR(change_.lock(heads[i]->lock));
     // A split needs the lock of the bucket it splits, so under the lock the answer is final.
     const std::uint64_t now = table_.buckets();
-    const bool moved = std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
+    const bool moved = now != buckets_ && std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
       return Table::bucket_index(hash_of(key), now) != Table::bucket_index(hash_of(key), buckets_);
     });
     if (moved) {
@@ -263,6 +264,7 @@ Status TableEdit::load(Chain& chain, Bucket* head) {
 }
 
 TableEdit::Chain& TableEdit::chain_of(Key key) {
+  if (chain_count_ == 1) return chains_[0];
   Bucket* head = table_.bucket(Table::bucket_index(hash_of(key), buckets_));
   return *std::find_if(chains_.begin(), chains_.begin() + chain_count_,
                        [&](const Chain& chain) { return chain.head == head; });

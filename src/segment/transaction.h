@@ -8,7 +8,8 @@
 //
 // A lock word names its holder {generation, slot}. Locks are held for a few hundred instructions: never
 // over a payload copy, a message or a system call. Take them in this order: rename lease, table growth,
-// directories (by offset), buckets (by offset), arenas, pools. Pool and arena locks are leaves.
+// buckets (by offset), records such as directories and inodes (by offset), arenas, pools. Pool and arena locks
+// are leaves.
 //
 // Owned by one thread; one transaction per participant at a time.
 #pragma once

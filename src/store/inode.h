@@ -4,6 +4,7 @@
 // `opens` together under `lock`. An inode is reached through Store, which pins it. Any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "segment/layout.h"
@@ -27,10 +28,11 @@ struct Inode {
   segment::Word type;
   segment::Word block_bytes;
   segment::Word block_count;   // declared number of data blocks, 0: grows
-  segment::Word truncation;    // 0, or 1 + the size of a truncation that is not finished
+  segment::Word truncation;    // 0, or {generation that it began, 1 + size} of a truncation that is not finished
   segment::Word version;
   segment::Word extended;      // Ref of extended attributes or a symlink's target, or 0
-  std::uint64_t reserved[16];
+  segment::Word highest_block; // of a dataset that grows: no data block beyond it was ever begun
+  std::uint64_t reserved[15];
 };
 static_assert(sizeof(Inode) == 256);
 
@@ -58,6 +60,13 @@ struct Attributes {
   std::uint64_t block_bytes = 0;
   std::uint64_t block_count = 0;
   std::uint64_t version = 0;
+  std::uint64_t highest_block = 0;
+
+  // No data block beyond this one is stored, whatever became of those who wrote it.
+  std::uint64_t last_block() const {
+    const std::uint64_t sized = block_bytes == 0 ? 0 : size / block_bytes + 1;
+    return std::max({block_count, highest_block, sized});
+  }
 };
 
 }  // namespace imss::store

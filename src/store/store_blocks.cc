@@ -22,22 +22,33 @@ using segment::Ref;
 using segment::Transaction;
 using segment::Values;
 
-Result<Store::Pinned> Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags) {
-  Pinned pinned;
+namespace {
+
+// Enough for the first bytes to arrive while the pin becomes visible; from there on the processor runs ahead itself.
+constexpr std::uint64_t kPrefetchBytes = 256;
+constexpr std::uint64_t kCacheLineBytes = 64;
+
+}  // namespace
+
+Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned) {
+  pinned->release();
   segment::Word& word = me.pins[pin_slot];
   for (;;) {
-    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned.snapshot));
-    if (pinned.snapshot.entry == nullptr) return pinned;
-    pinned.ref = Ref(pinned.snapshot.values.value0).bare();
-    if (!segment_->valid_ref(pinned.ref)) {
+    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned->snapshot));
+    pinned->ref = {};
+    if (pinned->snapshot.entry == nullptr) return {};
+    pinned->ref = Ref(pinned->snapshot.values.value0).bare();
+    if (!segment_->valid_ref(pinned->ref)) {
       return Status(Code::kCorrupt, "block " + std::to_string(id.block) + " of dataset " +
                                         std::to_string(id.dataset) + " has a damaged reference");
     }
-    word.store(pinned.ref.with(flags).word(), std::memory_order_seq_cst);
+    const std::byte* content = segment_->base() + pinned->ref.offset();
+    for (std::uint64_t at = 0; at < kPrefetchBytes; at += kCacheLineBytes) __builtin_prefetch(content + at);
+    word.store(pinned->ref.with(flags).word(), std::memory_order_seq_cst);
     // Looked at again after pinning: if the entry still stands, whoever replaces it now sees the pin.
-    if (blocks_.unchanged(pinned.snapshot)) {
-      pinned.pin = &word;
-      return pinned;
+    if (blocks_.unchanged(pinned->snapshot)) {
+      pinned->pin = &word;
+      return {};
     }
     word.store(0, std::memory_order_release);
   }
@@ -110,10 +121,10 @@ Result<std::uint64_t> Store::put(BlockId id, std::span<const std::byte> content,
         stale = options.version != 0 && options.version <= present;
         version = stale ? present : options.version != 0 ? options.version : present + 1;
         if (stale) return Code::kExists;
-        const Values fresh{held.ref.word(), version | flags, old.value2};
+        const Values fresh{held.ref.word(), version | flags, options.generation};
         if (entry == nullptr) {
           change.store(me->hand[held.slot], 0);
-          return edit.insert(*me, {id.dataset, id.block}, {fresh.value0, fresh.value1, 0});
+          return edit.insert(*me, {id.dataset, id.block}, {fresh.value0, fresh.value1, options.generation});
         }
         // The swap: old extent into our hand, new one into the entry, in one transaction.
         edit.update({id.dataset, id.block}, entry, fresh);
@@ -156,11 +167,17 @@ void copy_pages(const segment::Segment& segment, Ref ref, std::uint64_t offset, 
   }
 }
 
+// Where this thread's next read is if it goes on in order; then the entry after it is loaded during the copy.
+__attribute__((tls_model("initial-exec"))) thread_local BlockId following_read;
+
 }  // namespace
 
 Status Store::get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  IMSS_ASSIGN_OR_RETURN(const Pinned block, pin(*me, id, kBlockPin, 0));
+  Pinned block;
+  IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, 0, &block));
+  if (following_read == id) blocks_.prefetch({id.dataset, id.block + 1});
+  following_read = {id.dataset, id.block + 1};
   if (present != nullptr) *present = !block.ref.none();
   if (block.state() == segment::EntryState::kGone) return Code::kFenced;
   const std::uint64_t stored = block.ref.none() ? 0 : block.ref.bytes();
@@ -174,14 +191,16 @@ Status Store::get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bo
   return {};
 }
 
-Status Store::erase(BlockId id) {
+Status Store::erase(BlockId id) { return erase_one(id, kAnyGeneration); }
+
+Status Store::erase_one(BlockId id, std::uint64_t before) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
   const Status status = segment::edit_one(
       blocks_, *me, {id.dataset, id.block},
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
-        if (entry == nullptr) return Code::kNotFound;
+        if (entry == nullptr || !older(old.value2, before)) return Code::kNotFound;
         edit.erase({id.dataset, id.block}, entry);
         change.store(me->hand[slot], Extents::retired(Ref(old.value0)));
         return {};
@@ -190,13 +209,13 @@ Status Store::erase(BlockId id) {
   return status.code() == Code::kNotFound ? Status() : status;
 }
 
-Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last) {
+Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last, std::uint64_t before) {
   if (first > last) return {};
   if (last - first <= blocks_.entries()) {
     for (std::uint64_t block = first; block <= last; ++block) {
       segment::Snapshot snapshot;
       IMSS_RETURN_IF_ERROR(blocks_.find({dataset, block}, &snapshot));
-      if (snapshot.entry != nullptr) IMSS_RETURN_IF_ERROR(erase({dataset, block}));
+      if (snapshot.entry != nullptr) IMSS_RETURN_IF_ERROR(erase_one({dataset, block}, before));
     }
     return {};
   }
@@ -206,7 +225,7 @@ Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint6
     if (key.first == dataset && key.second >= first && key.second <= last) found.push_back(key.second);
     return true;
   }));
-  for (const std::uint64_t block : found) IMSS_RETURN_IF_ERROR(erase({dataset, block}));
+  for (const std::uint64_t block : found) IMSS_RETURN_IF_ERROR(erase_one({dataset, block}, before));
   return {};
 }
 
@@ -222,16 +241,45 @@ Status Store::for_each_block(const std::function<bool(BlockId, const Values&)>& 
 
 // --- views -------------------------------------------------------------------------------------------
 
-// Rewrites an absent or partly stored block as one whole extent, unless it changes meanwhile.
-Status Store::make_whole(BlockId id, std::uint64_t block_bytes) {
-  IMSS_ASSIGN_OR_RETURN(const std::uint64_t before, version(id));
-  std::vector<std::byte> content(block_bytes);
-  IMSS_RETURN_IF_ERROR(get(id, 0, content));
-  PutOptions options;
-  options.expected_version = before;
-  auto stored = put(id, content, options);
-  if (stored.ok() || stored.code() == Code::kBusy) return {};
-  return stored.status();
+// Gives an absent or partly stored block memory and zeros where it has none, in place: what others write meanwhile
+// stays.
+Status Store::make_whole(Participant& me, BlockId id, std::uint64_t block_bytes) {
+  {
+    Pinned block;
+    IMSS_RETURN_IF_ERROR(pin(me, id, kBlockPin, Ref::kWritePin, &block));
+    if (block.ref.none()) {
+      const std::vector<std::byte> zeros(block_bytes);
+      std::uint64_t flags = 0;
+      IMSS_ASSIGN_OR_RETURN(const Held held, filled_extent(me, zeros, &flags));
+      const Status status = insert_new(me, id, held, flags);
+      return status.code() == Code::kExists ? Status() : status;
+    }
+    if (block.state() == segment::EntryState::kGone) return Code::kFenced;
+    if (block.state() == segment::EntryState::kMoving) return Code::kAgain;
+    if (block.ref.bytes() >= block_bytes) return block.dense() ? Status() : fill_holes(me, block.ref, block_bytes);
+  }
+  return move_to_full(me, id, block_bytes);
+}
+
+// REQUIRES: the extent is pinned for writing.
+Status Store::fill_holes(Participant& me, Ref ref, std::uint64_t bytes) {
+  for (std::uint64_t done = 0; done < bytes;) {
+    const std::uint64_t position = ref.offset() + done;
+    const std::uint64_t piece = std::min(kArenaBytes - position % kArenaBytes, bytes - done);
+    const PageRange range = segment::pages_of(*segment_, position, piece);
+    std::uint64_t fresh[8];
+    IMSS_ASSIGN_OR_RETURN(const auto claim, segment::claim_pages(*segment_, me, ref, range, fresh));
+    if (claim == segment::ClaimResult::kClaimed) {
+      for (std::uint64_t page = range.first; page <= range.last; ++page) {
+        const std::uint64_t bit = page % segment::kPagesPerArena;
+        if ((fresh[bit / 64] >> bit % 64 & 1) == 0) continue;
+        zero_payload(segment_->base() + segment_->super().arenas_offset + page * kPageBytes, kPageBytes);
+      }
+      IMSS_RETURN_IF_ERROR(segment::finish_claim(*segment_, me));
+    }
+    done += piece;
+  }
+  return {};
 }
 
 Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
@@ -244,19 +292,26 @@ Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
     return Status(Code::kTooManyOpen, "this thread holds " + std::to_string(segment::kViewPins) +
                                           " views; release one first");
   }
+  segment::Backoff backoff(*segment_);
   for (;;) {
     segment::Snapshot snapshot;
     IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &snapshot));
     const Ref ref = Ref(snapshot.values.value0).bare();
     bool whole = snapshot.entry != nullptr && segment_->valid_ref(ref) && ref.bytes() >= block_bytes;
     if (whole && (snapshot.values.value1 & kDenseFlag) == 0) {
-      for (std::uint64_t done = 0; done < block_bytes && whole; done += kArenaBytes) {
-        const std::uint64_t piece = std::min(kArenaBytes, block_bytes - done);
-        whole = segment::all_valid(*segment_, segment::pages_of(*segment_, ref.offset() + done, piece));
+      for (std::uint64_t done = 0; done < block_bytes && whole;) {
+        const std::uint64_t position = ref.offset() + done;
+        const std::uint64_t piece = std::min(kArenaBytes - position % kArenaBytes, block_bytes - done);
+        whole = segment::all_valid(*segment_, segment::pages_of(*segment_, position, piece));
+        done += piece;
       }
     }
     if (!whole) {
-      IMSS_RETURN_IF_ERROR(make_whole(id, block_bytes));
+      const Status made = make_whole(*me, id, block_bytes);
+      if (!made.ok() && made.code() != Code::kAgain) return made;
+      if (!made.ok() && !backoff.wait(true)) {
+        return Status(Code::kTimedOut, "the block is being moved by a process that does not run");
+      }
       continue;
     }
     me->view_count.fetch_add(1);  // before the pin: others skip the pins of participants without views

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "segment/edit_one.h"
+#include "store/process_stamp.h"
 #include "store/store_internal.h"
 
 namespace imss::store {
@@ -21,14 +23,20 @@ namespace {
 
 // Service words of a data server's segment.
 constexpr std::uint32_t kSweptRecoveries = 0;
+constexpr std::uint32_t kSweptProcesses = 1;
 
 std::uint64_t now_ns() { return static_cast<std::uint64_t>(coarse_realtime_ns()); }
 
-// Times never go back.
+// Neither times nor the highest block go back.
 void advance(segment::Word& word, std::uint64_t to) {
   std::uint64_t seen = word.load(std::memory_order_relaxed);
   while (seen < to && !word.compare_exchange_weak(seen, to)) {
   }
+}
+
+bool is_pending(const Inode& inode) {
+  const std::uint64_t intent = inode.truncation.load();
+  return intent != 0 && generation_of_word(intent) == generation_of_word(inode.size_word.load());
 }
 
 Status no_inode(std::uint64_t dataset) {
@@ -61,7 +69,7 @@ Status Store::create_inode(std::uint64_t dataset, const Attributes& attributes) 
 }
 
 Result<Inode*> Store::pin_inode(Participant& me, std::uint64_t dataset, Pinned* pinned) {
-  IMSS_ASSIGN_OR_RETURN(*pinned, pin(me, {dataset, 0}, kInodePin, 0));
+  IMSS_RETURN_IF_ERROR(pin(me, {dataset, 0}, kInodePin, 0, pinned));
   if (pinned->ref.none()) return no_inode(dataset);
   return segment_->at<Inode>(pinned->ref.offset());
 }
@@ -87,6 +95,7 @@ Result<Attributes> Store::attributes(std::uint64_t dataset) {
   out.block_bytes = inode->block_bytes.load();
   out.block_count = inode->block_count.load();
   out.version = inode->version.load();
+  out.highest_block = inode->highest_block.load();
   return out;
 }
 
@@ -117,6 +126,15 @@ Status Store::extend_size(std::uint64_t dataset, std::uint64_t end) {
   return {};
 }
 
+Status Store::announce_block(std::uint64_t dataset, std::uint64_t block) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Pinned pinned;
+  IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
+  advance(inode->highest_block, block);
+  segment::fault_point("inode.block_announced");
+  return {};
+}
+
 Result<std::uint64_t> Store::reserve_append(std::uint64_t dataset, std::uint64_t bytes) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
@@ -129,7 +147,7 @@ Result<std::uint64_t> Store::reserve_append(std::uint64_t dataset, std::uint64_t
 }
 
 Result<Store::Truncation> Store::begin_truncation(std::uint64_t dataset, std::uint64_t size) {
-  if (size > kSizeMask) return Status(Code::kInvalidArgument, "a dataset holds less than 256 TiB");
+  if (size >= kSizeMask) return Status(Code::kInvalidArgument, "a dataset holds less than 256 TiB");
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
@@ -138,20 +156,21 @@ Result<Store::Truncation> Store::begin_truncation(std::uint64_t dataset, std::ui
     if (size >= size_of_word(word)) {
       if (!inode->size_word.compare_exchange_strong(word, make_size_word(generation_of_word(word), size))) continue;
       advance(inode->modified_ns, now_ns());
-      return Truncation{size, size_of_word(word), false};
+      return Truncation{size, size_of_word(word), generation_of_word(word), false};
     }
     Transaction change(*segment_, *me);
     IMSS_RETURN_IF_ERROR(change.lock(inode->lock));
-    if (inode->truncation.load() != 0) return Code::kBusy;  // the caller completes that one first
-    // The intent first, so that whoever finds it can finish the removal.
-    inode->truncation.store(size + 1);
-    if (!inode->size_word.compare_exchange_strong(word, make_size_word(generation_of_word(word) + 1, size))) {
-      inode->truncation.store(0);
-      continue;
-    }
+    if (is_pending(*inode)) return Code::kBusy;  // the caller completes that one first
+    const std::uint64_t shrunk = make_size_word(generation_of_word(word) + 1, size);
+    // The intent first, so that whoever finds it can finish the removal. It counts once the size word has the
+    // generation that it names: should we die in between, nothing was truncated.
+    inode->truncation.store(make_size_word(generation_of_word(shrunk), size + 1));
+    segment::fault_point("truncation.intended");
+    if (!inode->size_word.compare_exchange_strong(word, shrunk)) continue;
+    segment::fault_point("truncation.begun");
     advance(inode->modified_ns, now_ns());
     advance(inode->changed_ns, now_ns());
-    return Truncation{size, size_of_word(word), true};
+    return Truncation{size, size_of_word(word), (generation_of_word(word) + 1) & 0xffff, true};
   }
 }
 
@@ -159,17 +178,18 @@ Result<Store::Truncation> Store::pending_truncation(std::uint64_t dataset) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
-  const std::uint64_t pending = inode->truncation.load();
-  if (pending == 0) return Truncation{};
-  return Truncation{pending - 1, kSizeMask, true};
+  const std::uint64_t intent = inode->truncation.load();
+  if (intent == 0 || generation_of_word(intent) != generation_of_word(inode->size_word.load())) return Truncation{};
+  return Truncation{size_of_word(intent) - 1, kSizeMask, generation_of_word(intent), true};
 }
 
-Status Store::finish_truncation(std::uint64_t dataset, std::uint64_t size) {
+Status Store::finish_truncation(std::uint64_t dataset, const Truncation& truncation) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
-  std::uint64_t pending = size + 1;
-  inode->truncation.compare_exchange_strong(pending, 0);
+  // Only the truncation that was finished: another one may have begun.
+  std::uint64_t intent = make_size_word(truncation.generation, truncation.size + 1);
+  inode->truncation.compare_exchange_strong(intent, 0);
   return {};
 }
 
@@ -191,7 +211,7 @@ Status Store::open(std::uint64_t dataset) {
           return {};
         }
         change.store(inode->opens, inode->opens.load() + 1);
-        return edit.insert(*me, key, {1, 1, 0});
+        return edit.insert(*me, key, {1, 1, own_process_stamp()});
       });
 }
 
@@ -242,36 +262,69 @@ Result<bool> Store::change_links(std::uint64_t dataset, int by) {
 
 Status Store::erase_inode(std::uint64_t dataset) { return erase({dataset, 0}); }
 
+// Which processes have threads registered, as one number.
+std::uint64_t Store::processes_present(std::unordered_set<std::uint64_t>* tokens) {
+  const segment::Superblock& block = segment_->super();
+  std::uint64_t all = 1;
+  for (std::uint32_t slot = 0; slot < block.max_participants; ++slot) {
+    const Participant& other = segment_->participant(slot);
+    if (other.id.load() == 0) continue;
+    const std::uint64_t token = other.process.load();
+    if (tokens->insert(token).second) all += mix64(token);
+  }
+  return all;
+}
+
+// Opens outlive the threads that made them: a process is gone when none of its threads is registered here and the
+// system does not know it any more either.
 Status Store::sweep(const std::function<void(std::uint64_t dataset)>& orphan) {
   segment::Superblock& block = segment_->super();
   segment::Word& swept = block.service_root[kSweptRecoveries];
+  segment::Word& seen = block.service_root[kSweptProcesses];
   const std::uint64_t recoveries = block.recoveries.load();
-  if (swept.load() == recoveries) return {};  // opens are orphaned by deaths only
+  std::unordered_set<std::uint64_t> present;
+  const std::uint64_t processes = processes_present(&present);
+  if (swept.load() == recoveries && seen.load() == processes) return {};
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  std::unordered_set<std::uint64_t> alive;
-  for (std::uint32_t slot = 0; slot < block.max_participants; ++slot) {
-    const Participant& other = segment_->participant(slot);
-    if (other.id.load() != 0) alive.insert(other.process.load());
-  }
-  std::vector<std::pair<segment::Key, std::uint64_t>> dead;
+  struct Open {
+    segment::Key key;
+    std::uint64_t count = 0;
+    std::uint64_t stamp = 0;
+  };
+  std::vector<Open> opens;
   IMSS_RETURN_IF_ERROR(segment::Table(*segment_, segment::kOpenTable)
                            .for_each([&](segment::Key key, const Values& values) {
-                             if (!alive.contains(key.second)) dead.emplace_back(key, values.value0);
+                             opens.push_back({key, values.value0, values.value2});
                              return true;
                            }));
-  for (const auto& [key, count] : dead) {
-    [[maybe_unused]] const auto last = forget_opens(*me, key.first, key.second, count);
-  }
+  // Only now: whoever opened something before the table was read has registered before that.
+  processes_present(&present);
+  bool hidden = false;
   std::vector<std::uint64_t> orphans;
-  IMSS_RETURN_IF_ERROR(blocks_.for_each([&](segment::Key key, const Values&) {
-    if (key.second == 0) orphans.push_back(key.first);
-    return true;
-  }));
+  for (const Open& open : opens) {
+    if (present.contains(open.key.second)) continue;
+    if (process_lives(open.stamp)) {
+      hidden = true;  // when it ends, nothing here tells: look again next time
+      continue;
+    }
+    const auto last = forget_opens(*me, open.key.first, open.key.second, open.count);
+    if (last.ok() && *last) orphans.push_back(open.key.first);
+  }
+  // Only who dies leaves a dataset without name and opener.
+  if (swept.load() != recoveries) {
+    IMSS_RETURN_IF_ERROR(blocks_.for_each([&](segment::Key key, const Values&) {
+      if (key.second == 0) orphans.push_back(key.first);
+      return true;
+    }));
+  }
+  std::sort(orphans.begin(), orphans.end());
+  orphans.erase(std::unique(orphans.begin(), orphans.end()), orphans.end());
   for (const std::uint64_t dataset : orphans) {
     auto found = attributes(dataset);
     if (found.ok() && found->links == 0 && found->opens == 0) orphan(dataset);
   }
   swept.store(recoveries);
+  seen.store(hidden ? 0 : processes);
   return {};
 }
 

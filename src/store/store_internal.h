@@ -44,6 +44,13 @@ struct Store::Pinned {
   segment::EntryState state() const { return segment::state_of(snapshot.values.value1); }
 };
 
+// Whether a block of truncate generation `generation` is older than `before`. Generations have 16 bits and wrap; the
+// comparison is good for distances below 32,768.
+inline bool older(std::uint64_t generation, std::uint64_t before) {
+  if (before == kAnyGeneration) return true;
+  return static_cast<std::int16_t>(static_cast<std::uint16_t>(generation - before)) < 0;
+}
+
 // Ranged writes and reads of the same bytes race by design, as they do in files; the copy is therefore hidden
 // from ThreadSanitizer.
 #if defined(__SANITIZE_THREAD__)

@@ -1,5 +1,6 @@
 // Ranged writes, in place; growth of small contents; clearing what a truncation cuts off.
 #include <algorithm>
+#include <functional>
 
 #include "segment/edit_one.h"
 #include "store/store_internal.h"
@@ -21,7 +22,7 @@ using segment::Transaction;
 using segment::Values;
 
 Status Store::write(BlockId id, std::uint64_t offset, std::span<const std::byte> data,
-                    std::uint64_t block_bytes) {
+                    std::uint64_t block_bytes, std::uint64_t generation) {
   if (offset > block_bytes || data.size() > block_bytes - offset) {
     return Status(Code::kInvalidArgument, "a write of " + std::to_string(data.size()) + " bytes at " +
                                               std::to_string(offset) + " reaches beyond the block of " +
@@ -31,9 +32,10 @@ Status Store::write(BlockId id, std::uint64_t offset, std::span<const std::byte>
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   segment::Backoff backoff(*segment_);
   for (;;) {
-    IMSS_ASSIGN_OR_RETURN(Pinned block, pin(*me, id, kBlockPin, Ref::kWritePin));
+    Pinned block;
+    IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, Ref::kWritePin, &block));
     if (block.ref.none()) {
-      const Status status = first_write(*me, id, offset, data, block_bytes);
+      const Status status = first_write(*me, id, offset, data, block_bytes, generation);
       if (status.ok() || status.code() != Code::kExists) return status;
       continue;
     }
@@ -84,13 +86,14 @@ Status Store::write_pages(Participant& me, Ref ref, std::uint64_t offset, std::s
   return segment_->serving() ? Status() : Status(Code::kFenced);
 }
 
-Status Store::insert_new(Participant& me, BlockId id, const Held& held, std::uint64_t flags) {
+Status Store::insert_new(Participant& me, BlockId id, const Held& held, std::uint64_t flags,
+                         std::uint64_t generation) {
   const Status status = segment::edit_one(
       blocks_, me, {id.dataset, id.block},
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values&) -> Status {
         if (entry != nullptr) return Code::kExists;
         change.store(me.hand[held.slot], 0);
-        return edit.insert(me, {id.dataset, id.block}, {held.ref.word(), 1 | flags, 0});
+        return edit.insert(me, {id.dataset, id.block}, {held.ref.word(), 1 | flags, generation});
       });
   if (!status.ok()) Extents(*segment_).put_back(me, held);
   return status;
@@ -98,13 +101,13 @@ Status Store::insert_new(Participant& me, BlockId id, const Held& held, std::uin
 
 // The block is absent: makes it. kExists when somebody else did meanwhile.
 Status Store::first_write(Participant& me, BlockId id, std::uint64_t offset, std::span<const std::byte> data,
-                          std::uint64_t block_bytes) {
+                          std::uint64_t block_bytes, std::uint64_t generation) {
   const std::uint64_t end = offset + data.size();
   Extents extents(*segment_);
   if (offset == 0 && data.size() == block_bytes) {
     std::uint64_t flags = 0;
     IMSS_ASSIGN_OR_RETURN(const Held held, filled_extent(me, data, &flags));
-    return insert_new(me, id, held, flags);
+    return insert_new(me, id, held, flags, generation);
   }
   if (end <= kDenseLimit) {
     IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, class_for(end), false));
@@ -113,7 +116,7 @@ Status Store::first_write(Participant& me, BlockId id, std::uint64_t offset, std
     copy_payload(to + offset, data.data(), data.size());
     zero_payload(to + end, held.ref.bytes() - end);
     fault_point("write.filled");
-    return insert_new(me, id, held, kDenseFlag);
+    return insert_new(me, id, held, kDenseFlag, generation);
   }
   IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, class_for(block_bytes), true));
   Status status = segment::forget_content(*segment_, me, held.ref);
@@ -121,72 +124,100 @@ Status Store::first_write(Participant& me, BlockId id, std::uint64_t offset, std
     extents.put_back(me, held);
     return status;
   }
-  status = insert_new(me, id, held, 0);
+  status = insert_new(me, id, held, 0, generation);
   if (!status.ok()) return status;
   fault_point("write.range_made");
   return Code::kExists;  // there now, empty: the caller writes into it
 }
 
-// Moves a content that outgrows its extent into the block's full range: the entry says "moving", writers in
-// flight are waited for, the content is copied and the entry switched.
+// A change of a block that needs it for itself: the entry says "moving", writers in flight are waited for, `apply`
+// works on the extent, and the entry becomes owned again, with what `finish` says. Should this process die in
+// between, recovery makes the entry owned again, unchanged.
+struct Store::ExclusiveChange {
+  // Whether there is (still) anything to do, under the entry's lock.
+  std::function<bool(const Values&)> wanted;
+  std::function<Status(Ref, bool dense)> apply;
+  // The entry's new values, and what else changes with them.
+  std::function<void(Transaction&, Values&)> finish;
+};
+
+Status Store::change_exclusively(Participant& me, BlockId id, const ExclusiveChange& what) {
+  // An earlier change of ours that could not be ended.
+  if (me.moving_key0.load() != 0) segment::abandon_move(*segment_, me, me);
+  const segment::Key key{id.dataset, id.block};
+  segment::Backoff backoff(*segment_);
+  Values moving;
+  Pinned source;
+  Status status;
+  for (;;) {
+    // Pinned, though not for writing: a put that overtakes the change must not reuse what is being worked on.
+    source.release();
+    IMSS_RETURN_IF_ERROR(pin(me, id, kBlockPin, 0, &source));
+    if (source.ref.none()) return {};
+    status = segment::edit_one(
+        blocks_, me, key,
+        [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
+          if (entry == nullptr || !what.wanted(old)) return Code::kExists;
+          if (segment::state_of(old.value1) != EntryState::kOwned || Ref(old.value0).bare() != source.ref) {
+            return Code::kBusy;
+          }
+          moving = old;
+          moving.value1 = segment::with_state(old.value1, EntryState::kMoving);
+          edit.update(key, entry, moving);
+          change.store(me.moving_key0, id.dataset);
+          change.store(me.moving_key1, id.block);
+          return {};
+        });
+    if (status.code() == Code::kExists) return {};  // nothing to do any more
+    if (status.code() != Code::kBusy) break;
+    if (!backoff.wait(true)) return Status(Code::kTimedOut, "the block is being moved by a process that does not run");
+  }
+  IMSS_RETURN_IF_ERROR(status);
+  fault_point("move.announced");
+  while (status.ok() && Extents(*segment_).pinned(source.ref, true)) {
+    if (!backoff.wait(true)) status = Status(Code::kTimedOut, "a writer of the block does not run");
+  }
+  if (status.ok()) status = what.apply(source.ref, (moving.value1 & kDenseFlag) != 0);
+  fault_point("move.copied");
+  source.release();
+  const Status ended = segment::edit_one(
+      blocks_, me, key,
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& now) -> Status {
+        change.store(me.moving_key0, 0);
+        // A whole-block put or a removal may have overtaken this change.
+        if (entry == nullptr || now.value0 != moving.value0 || now.value1 != moving.value1) return {};
+        Values fresh = now;
+        fresh.value1 = segment::with_state(now.value1, EntryState::kOwned);
+        if (status.ok()) what.finish(change, fresh);
+        edit.update(key, entry, fresh);
+        return {};
+      });
+  return status.ok() ? ended : status;
+}
+
+// Moves a content that outgrows its extent into the block's full range.
 Status Store::move_to_full(Participant& me, BlockId id, std::uint64_t block_bytes) {
   Extents extents(*segment_);
   const std::uint32_t size_class = class_for(block_bytes);
   const bool dense = block_bytes <= kDenseLimit;
   IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, size_class, !dense));
-  const segment::Key key{id.dataset, id.block};
-  Values moving;
-  Status status = segment::edit_one(
-      blocks_, me, key,
-      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
-        if (entry == nullptr || segment::state_of(old.value1) != EntryState::kOwned ||
-            Ref(old.value0).size_class() >= size_class) {
-          return Code::kExists;  // nothing to move any more
-        }
-        moving = old;
-        moving.value1 = segment::with_state(old.value1, EntryState::kMoving);
-        edit.update(key, entry, moving);
-        change.store(me.moving_key0, id.dataset);
-        change.store(me.moving_key1, id.block);
-        return {};
-      });
-  if (!status.ok()) {
-    extents.put_back(me, held);
-    return status.code() == Code::kExists ? Status() : status;
-  }
-  fault_point("move.announced");
-  const Ref old_ref = Ref(moving.value0).bare();
-  segment::Backoff backoff(*segment_);
-  while (status.ok() && extents.pinned(old_ref, true)) {
-    if (!backoff.wait(true)) status = Status(Code::kTimedOut, "a writer of the block does not run");
-  }
-  if (status.ok()) status = copy_moved(me, old_ref, (moving.value1 & kDenseFlag) != 0, held.ref, dense);
-  fault_point("move.copied");
   bool switched = false;
-  const Status ended = segment::edit_one(
-      blocks_, me, key,
-      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& now) -> Status {
-        change.store(me.moving_key0, 0);
-        switched = false;
-        // A whole-block put or a removal may have overtaken the move.
-        if (entry == nullptr || now.value0 != moving.value0 || now.value1 != moving.value1) return {};
-        Values fresh = now;
-        fresh.value1 = segment::with_state(now.value1, EntryState::kOwned);
-        if (status.ok()) {
-          switched = true;
-          fresh.value0 = held.ref.word();
-          fresh.value1 = (fresh.value1 & ~kDenseFlag) | (dense ? kDenseFlag : 0);
-          change.store(me.hand[held.slot], Extents::retired(old_ref));
-        }
-        edit.update(key, entry, fresh);
-        return {};
-      });
-  if (!switched || !ended.ok()) {
-    extents.put_back(me, held);
-  } else {
+  ExclusiveChange move;
+  move.wanted = [&](const Values& old) { return Ref(old.value0).size_class() < size_class; };
+  move.apply = [&](Ref from, bool from_dense) { return copy_moved(me, from, from_dense, held.ref, dense); };
+  move.finish = [&](Transaction& change, Values& values) {
+    switched = true;
+    change.store(me.hand[held.slot], Extents::retired(Ref(values.value0)));
+    values.value0 = held.ref.word();
+    values.value1 = (values.value1 & ~kDenseFlag) | (dense ? kDenseFlag : 0);
+  };
+  const Status status = change_exclusively(me, id, move);
+  if (switched && status.ok()) {
     extents.trim(me);
+  } else {
+    extents.put_back(me, held);
   }
-  return status.ok() ? ended : status;
+  return status;
 }
 
 Status Store::copy_moved(Participant& me, Ref from, bool from_dense, Ref to, bool to_dense) {
@@ -206,39 +237,38 @@ Status Store::copy_moved(Participant& me, Ref from, bool from_dense, Ref to, boo
   return {};
 }
 
-Status Store::clear_tail(BlockId id, std::uint64_t offset) {
-  if (offset == 0) return erase(id);
+Status Store::cut(BlockId id, std::uint64_t offset, std::uint64_t generation) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  segment::Backoff backoff(*segment_);
-  for (;;) {
-    IMSS_ASSIGN_OR_RETURN(Pinned block, pin(*me, id, kBlockPin, Ref::kWritePin));
-    if (block.ref.none() || offset >= block.ref.bytes()) return {};
-    if (block.state() == EntryState::kMoving) {
-      block.release();
-      if (!backoff.wait(true)) return Code::kTimedOut;
-      continue;
-    }
-    std::uint64_t position = block.ref.offset() + offset;
-    const std::uint64_t end = block.ref.offset() + block.ref.bytes();
-    if (block.dense()) {
-      zero_payload(segment_->base() + position, end - position);
-      return {};
-    }
-    if (position % kPageBytes != 0) {
-      const std::uint64_t rest = kPageBytes - position % kPageBytes;
-      if (segment::all_valid(*segment_, segment::pages_of(*segment_, position, rest))) {
-        zero_payload(segment_->base() + position, rest);
-      }
-      position += rest;
-    }
-    while (position < end) {
-      const std::uint64_t piece = std::min(end - position, kArenaBytes - position % kArenaBytes);
-      IMSS_RETURN_IF_ERROR(
-          segment::set_valid(*segment_, *me, segment::pages_of(*segment_, position, piece), false));
-      position += piece;
-    }
+  ExclusiveChange cut;
+  cut.wanted = [&](const Values& old) { return older(old.value2, generation); };
+  cut.apply = [&](Ref ref, bool dense) { return zero_from(*me, ref, dense, offset); };
+  cut.finish = [&](Transaction&, Values& values) { values.value2 = generation; };
+  return change_exclusively(*me, id, cut);
+}
+
+// Makes an extent read as zeros from `offset` on. REQUIRES: no writer has it pinned.
+Status Store::zero_from(Participant& me, Ref ref, bool dense, std::uint64_t offset) {
+  if (offset >= ref.bytes()) return {};
+  std::uint64_t position = ref.offset() + offset;
+  const std::uint64_t end = ref.offset() + ref.bytes();
+  if (dense) {
+    zero_payload(segment_->base() + position, end - position);
     return {};
   }
+  if (position % kPageBytes != 0) {
+    const std::uint64_t rest = kPageBytes - position % kPageBytes;
+    if (segment::all_valid(*segment_, segment::pages_of(*segment_, position, rest))) {
+      zero_payload(segment_->base() + position, rest);
+    }
+    position += rest;
+  }
+  while (position < end) {
+    const std::uint64_t piece = std::min(end - position, kArenaBytes - position % kArenaBytes);
+    IMSS_RETURN_IF_ERROR(
+        segment::set_valid(*segment_, me, segment::pages_of(*segment_, position, piece), false));
+    position += piece;
+  }
+  return {};
 }
 
 }  // namespace imss::store

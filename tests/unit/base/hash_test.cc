@@ -49,7 +49,8 @@ TEST_CASE("CRC32C by tables and by instruction agree for every length and alignm
     const unsigned char* begin = bytes.data() + size % 9;
     REQUIRE(imss::crc32c(begin, size) == imss::crc32c_portable(begin, size));
   }
-  for (const std::size_t size : {767U, 768U, 769U, 3071U, 4096U, 12288U, 12289U, 19991U}) {
+  for (const std::size_t size :
+       {767U, 768U, 769U, 3071U, 4079U, 4080U, 4081U, 4096U, 8160U, 12288U, 12289U, 19991U}) {
     REQUIRE(imss::crc32c(bytes.data() + 3, size) == imss::crc32c_portable(bytes.data() + 3, size));
   }
 }

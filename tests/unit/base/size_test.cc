@@ -62,5 +62,6 @@ TEST_CASE("sizes for people have at most one decimal and stay below 1024") {
   CHECK(format_size(imss::kMiB - 1) == "1 MiB");
   CHECK(format_size(1000 * imss::kKiB) == "1000 KiB");
   CHECK(format_size(8 * imss::kGiB + imss::kGiB / 4) == "8.3 GiB");
+  CHECK(format_size(std::uint64_t{1} << 63) == "8 EiB");
   CHECK(format_size(UINT64_MAX) == "16 EiB");
 }

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs what a group of tasks needs on Debian or Ubuntu, and only what is missing.
+# Usage: scripts/packages.sh GROUP...   with the groups build, test and bench.
+set -euo pipefail
+
+packages_of() {
+  case $1 in
+    build) echo build-essential cmake ninja-build pkg-config libglib2.0-dev libgoogle-perftools-dev mpich libmpich-dev ;;
+    test) echo catch2 openmpi-bin libopenmpi-dev procps util-linux ;;
+    bench) echo redis-server redis-tools memcached ;;
+    *) return 1 ;;
+  esac
+}
+
+if (($# == 0)); then
+  echo "usage: $0 build|test|bench..." >&2
+  exit 2
+fi
+wanted=()
+for group in "$@"; do
+  if ! names=$(packages_of "$group"); then
+    echo "$0: there is no group '$group': use build, test or bench" >&2
+    exit 2
+  fi
+  read -ra more <<<"$names"
+  wanted+=("${more[@]}")
+done
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "$0: this system has no dpkg; install the equivalents of these packages: ${wanted[*]}" >&2
+  exit 1
+fi
+
+is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+
+missing=()
+for package in "${wanted[@]}"; do
+  is_installed "$package" || missing+=("$package")
+done
+((${#missing[@]} > 0)) || exit 0
+
+as_root=()
+if ((EUID != 0)); then
+  if ! command -v sudo >/dev/null; then
+    echo "$0: these packages are missing, and neither root nor sudo is at hand: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+echo "Installing ${missing[*]} ..."
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+run_apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >>"$log" 2>&1; }
+if ! { run_apt update && run_apt install -y --no-install-recommends "${missing[@]}"; }; then
+  cat "$log" >&2
+  echo "$0: the packages could not be installed; see the messages above" >&2
+  exit 1
+fi

@@ -1,0 +1,69 @@
+// Shared by the files of the namespace engine: pins, keys and readers of records.
+#pragma once
+
+#include <cstring>
+#include <utility>
+
+#include "metadata/namespace.h"
+#include "metadata/records.h"
+#include "segment/entry_state.h"
+#include "segment/extents.h"
+#include "segment/fault.h"
+
+namespace imss::metadata {
+
+// Which of a participant's pins an operation uses.
+enum PinSlot : std::uint32_t { kEntryPin = 2, kFirstDirectoryPin = 3, kSecondDirectoryPin = 4, kThirdDirectoryPin = 5, kFourthDirectoryPin = 6 };
+
+class PinGuard {
+ public:
+  PinGuard() = default;
+  PinGuard(segment::Word& word, segment::Ref ref) : word_(&word) {
+    word.store(ref.bare().word(), std::memory_order_seq_cst);
+  }
+  PinGuard(PinGuard&& other) noexcept : word_(std::exchange(other.word_, nullptr)) {}
+  PinGuard& operator=(PinGuard&& other) noexcept {
+    release();
+    word_ = std::exchange(other.word_, nullptr);
+    return *this;
+  }
+  ~PinGuard() { release(); }
+  void release() {
+    if (word_ != nullptr) word_->store(0, std::memory_order_release);
+    word_ = nullptr;
+  }
+
+ private:
+  segment::Word* word_ = nullptr;
+};
+
+struct PinnedDirectory {
+  DirectoryRecord* record = nullptr;
+  segment::Ref ref;
+  PinGuard guard;
+};
+
+struct Namespace::Found {
+  EntryInfo info;
+  segment::Ref ref;
+  bool exists = false;
+};
+
+segment::Key name_key(std::uint64_t parent, std::string_view name, std::uint32_t salt);
+// Tests: makes every name hash to one of `1 + mask` values.
+void set_name_hash_mask(std::uint64_t mask);
+
+inline segment::Key directory_key(std::uint64_t id) { return {id, 0}; }
+inline segment::Key chunk_key(std::uint64_t id, std::uint64_t slot) {
+  return {id, 1 + slot / kSlotsPerChunk};
+}
+
+// The record's fields; false when it is damaged.
+bool read_entry(const segment::Segment& segment, segment::Ref ref, EntryInfo* info);
+bool entry_is(const segment::Segment& segment, segment::Ref ref, std::string_view name);
+Status check_name(std::string_view name);
+
+// Tells the journaller, after the change is committed, that the state behind a key is new.
+void mark_dirty(segment::Segment& segment, DirtyKind kind, segment::Key key);
+
+}  // namespace imss::metadata

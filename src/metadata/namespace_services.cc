@@ -1,0 +1,353 @@
+// Instances, the server list, what dead authors left behind, and restoring from the metadata file.
+#include <algorithm>
+
+#include "metadata/names_edit.h"
+#include "metadata/namespace_internal.h"
+#include "segment/futex.h"
+
+namespace imss::metadata {
+
+using segment::Extents;
+using segment::Held;
+using segment::Key;
+using segment::Participant;
+using segment::Ref;
+using segment::Transaction;
+using segment::Values;
+using segment::Word;
+
+namespace {
+
+constexpr std::uint32_t kMaxServersPerInstance = 8192;
+
+void copy_text(char (&field)[256], const std::string& text) {
+  std::memset(field, 0, sizeof(field));
+  std::memcpy(field, text.data(), std::min(text.size(), sizeof(field) - 1));
+}
+
+std::string text_of(const char (&field)[256]) { return std::string(field, ::strnlen(field, sizeof(field))); }
+
+std::vector<std::byte> encode(const InstanceInfo& info, bool restored) {
+  std::vector<std::byte> bytes(sizeof(InstanceRecord) + kNameField + info.servers.size() * sizeof(std::uint32_t));
+  InstanceRecord record{};
+  record.root = info.root;
+  record.block_bytes = info.block_bytes;
+  record.deployment = info.deployment;
+  record.server_count = static_cast<std::uint32_t>(info.servers.size());
+  record.port = info.port;
+  record.restored = restored ? 1 : 0;
+  record.name_length = static_cast<std::uint8_t>(info.name.size());
+  std::memcpy(bytes.data(), &record, sizeof(record));
+  std::memcpy(bytes.data() + sizeof(record), info.name.data(), info.name.size());
+  std::memcpy(bytes.data() + sizeof(record) + kNameField, info.servers.data(),
+              info.servers.size() * sizeof(std::uint32_t));
+  return bytes;
+}
+
+bool decode(const segment::Segment& segment, Ref ref, InstanceInfo* info, bool* restored) {
+  if (!segment.valid_ref(ref) || ref.bytes() < sizeof(InstanceRecord) + kNameField) return false;
+  const auto& record = *segment.at<InstanceRecord>(ref.offset());
+  const std::uint64_t room = (ref.bytes() - sizeof(record) - kNameField) / sizeof(std::uint32_t);
+  if (record.server_count > room) return false;
+  info->root = record.root;
+  info->block_bytes = record.block_bytes;
+  info->deployment = record.deployment;
+  info->port = record.port;
+  const auto* name = reinterpret_cast<const char*>(&record + 1);
+  info->name.assign(name, record.name_length);
+  const auto* servers = reinterpret_cast<const std::uint32_t*>(name + kNameField);
+  info->servers.assign(servers, servers + record.server_count);
+  if (restored != nullptr) *restored = record.restored != 0;
+  return true;
+}
+
+}  // namespace
+
+// Stores a record under a key of the service table.
+Status Namespace::put_service(Key key, const void* record, std::size_t bytes, bool replace) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Extents extents(*segment_);
+  IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(*me, segment::class_for(bytes), false));
+  std::memcpy(segment_->base() + held.ref.offset(), record, bytes);
+  const Status status = segment::edit_one(
+      services_, *me, key,
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
+        if (entry != nullptr && !replace) return Code::kExists;
+        if (entry == nullptr) {
+          change.store(me->hand[held.slot], 0);
+          return edit.insert(*me, key, {held.ref.word(), 1, 0});
+        }
+        edit.update(key, entry, {held.ref.word(), segment::next_version(old.value1), 0});
+        change.store(me->hand[held.slot], Extents::retired(Ref(old.value0)));
+        return {};
+      });
+  if (!status.ok()) extents.put_back(*me, held);
+  return status;
+}
+
+Status Namespace::drop_service(Key key) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Extents extents(*segment_);
+  IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
+  const Status status = segment::edit_one(
+      services_, *me, key,
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
+        if (entry == nullptr) return Code::kNotFound;
+        edit.erase(key, entry);
+        change.store(me->hand[slot], Extents::retired(Ref(old.value0)));
+        return {};
+      });
+  extents.trim(*me);
+  return status;
+}
+
+template <typename Read>
+Status Namespace::read_service(Key key, Read&& read) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  for (;;) {
+    segment::Snapshot snapshot;
+    IMSS_RETURN_IF_ERROR(services_.find(key, &snapshot));
+    if (snapshot.entry == nullptr) return Code::kNotFound;
+    const Ref ref = Ref(snapshot.values.value0).bare();
+    const PinGuard guard(me->pins[kEntryPin], ref);
+    if (!services_.unchanged(snapshot)) continue;
+    return read(ref) ? Status() : Status(Code::kCorrupt, "a record of an instance or server is damaged");
+  }
+}
+
+// --- instances -----------------------------------------------------------------------------------------
+
+Status Namespace::create_instance(const InstanceInfo& info) {
+  IMSS_RETURN_IF_ERROR(check_name(info.name));
+  if (info.servers.empty() || info.servers.size() > kMaxServersPerInstance) {
+    return Status(Code::kInvalidArgument, "an instance has between 1 and 8192 data servers");
+  }
+  auto present = lookup(kInstancesDirectory, info.name);
+  if (present.ok()) {
+    InstanceInfo known;
+    bool restored = false;
+    IMSS_RETURN_IF_ERROR(read_service({present->id, kInstanceKind},
+                                      [&](Ref ref) { return decode(*segment_, ref, &known, &restored); }));
+    if (!restored) return Status(Code::kExists, "instance imss://" + info.name + " exists already");
+    // Known from the metadata file: the names are back, the servers are new.
+    InstanceInfo bound = info;
+    bound.root = known.root;
+    const auto bytes = encode(bound, false);
+    IMSS_RETURN_IF_ERROR(put_service({known.root, kInstanceKind}, bytes.data(), bytes.size(), true));
+    mark_dirty(*segment_, DirtyKind::kInstance, {known.root, kInstanceKind});
+    return {};
+  }
+  if (present.code() != Code::kNotFound) return present.status();
+  return make_instance(info, false);
+}
+
+Status Namespace::make_instance(const InstanceInfo& info, bool restored) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  EntryInfo entry;
+  entry.parent = kInstancesDirectory;
+  entry.name = info.name;
+  entry.id = info.root;
+  entry.type = NodeType::kInstance;
+  entry.mode = 0755;
+  IMSS_ASSIGN_OR_RETURN(PendingEntry pending, prepare(entry));
+  InstanceInfo complete = info;
+  complete.root = pending.info.id;
+  const Key key{complete.root, kInstanceKind};
+  const auto bytes = encode(complete, restored);
+  Status status = make_directory_record(*me, complete.root, kInstancesDirectory, 0755);
+  if (status.ok()) status = put_service(key, bytes.data(), bytes.size(), false);
+  if (status.ok()) status = publish(pending);
+  if (status.ok()) {
+    mark_dirty(*segment_, DirtyKind::kInstance, key);
+    return {};
+  }
+  abandon(pending);
+  [[maybe_unused]] const Status dropped = drop_service(key);
+  [[maybe_unused]] const Status removed = drop_directory_records(*me, complete.root);
+  return status;
+}
+
+Result<InstanceInfo> Namespace::instance(std::string_view name) {
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, lookup(kInstancesDirectory, name));
+  InstanceInfo info;
+  IMSS_RETURN_IF_ERROR(read_service({entry.id, kInstanceKind},
+                                    [&](Ref ref) { return decode(*segment_, ref, &info, nullptr); }));
+  return info;
+}
+
+Result<std::vector<InstanceInfo>> Namespace::instances() {
+  std::vector<EntryInfo> entries;
+  std::uint64_t cookie = 0;
+  for (bool more = true; more;) {
+    IMSS_ASSIGN_OR_RETURN(more, list(kInstancesDirectory, cookie, 256, &entries));
+    if (!entries.empty()) cookie = entries.back().cookie;
+  }
+  std::vector<InstanceInfo> all;
+  for (const EntryInfo& entry : entries) {
+    auto info = instance(entry.name);
+    if (info.ok()) all.push_back(std::move(*info));
+  }
+  return all;
+}
+
+Status Namespace::remove_instance(std::string_view name) {
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, lookup(kInstancesDirectory, name));
+  IMSS_RETURN_IF_ERROR(remove_directory(kInstancesDirectory, name));
+  mark_dirty(*segment_, DirtyKind::kInstance, {entry.id, kInstanceKind});
+  return {};
+}
+
+// --- servers -------------------------------------------------------------------------------------------
+
+Result<std::uint32_t> Namespace::join_server(ServerInfo info) {
+  IMSS_ASSIGN_OR_RETURN(const std::vector<ServerInfo> known, servers());
+  for (const ServerInfo& server : known) {
+    if (server.segment_name == info.segment_name && server.host == info.host) info.id = server.id;
+  }
+  // A new segment under an old name is a new server: blocks of the old one are gone.
+  for (const ServerInfo& server : known) {
+    if (server.id == info.id && server.nonce != info.nonce) {
+      IMSS_RETURN_IF_ERROR(leave_server(server.id));
+      info.id = 0;
+      break;
+    }
+  }
+  if (info.id == 0) info.id = static_cast<std::uint32_t>(segment_->super().service_root[kNextServer].fetch_add(1));
+  ServerRecord record{};
+  record.nonce = info.nonce;
+  record.capacity_bytes = info.capacity_bytes;
+  record.id = info.id;
+  record.port = info.port;
+  record.rank = info.rank;
+  record.attached = info.attached ? 1 : 0;
+  copy_text(record.host, info.host);
+  copy_text(record.segment_name, info.segment_name);
+  copy_text(record.instance, info.instance);
+  IMSS_RETURN_IF_ERROR(put_service({info.id, kServerKind}, &record, sizeof(record), true));
+  return info.id;
+}
+
+Status Namespace::leave_server(std::uint32_t id) { return drop_service({id, kServerKind}); }
+
+Result<std::vector<ServerInfo>> Namespace::servers() {
+  std::vector<std::uint32_t> ids;
+  IMSS_RETURN_IF_ERROR(services_.for_each([&](Key key, const Values&) {
+    if (key.second == kServerKind) ids.push_back(static_cast<std::uint32_t>(key.first));
+    return true;
+  }));
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  std::vector<ServerInfo> all;
+  for (const std::uint32_t id : ids) {
+    ServerInfo info;
+    const Status status = read_service({id, kServerKind}, [&](Ref ref) {
+      if (!segment_->valid_ref(ref) || ref.bytes() < sizeof(ServerRecord)) return false;
+      const auto& record = *segment_->at<ServerRecord>(ref.offset());
+      info = {record.id,
+              record.nonce,
+              record.port,
+              record.rank,
+              record.attached != 0,
+              record.capacity_bytes,
+              text_of(record.host),
+              text_of(record.segment_name),
+              text_of(record.instance)};
+      return true;
+    });
+    if (status.code() == Code::kNotFound) continue;
+    IMSS_RETURN_IF_ERROR(status);
+    all.push_back(std::move(info));
+  }
+  return all;
+}
+
+// --- upkeep ----------------------------------------------------------------------------------------------
+
+Status Namespace::reap_limbo(const std::function<Status(const EntryInfo&)>& reap) {
+  segment::Superblock& block = segment_->super();
+  const bool anything = std::any_of(std::begin(block.limbo), std::end(block.limbo),
+                                    [](const Word& word) { return Ref(word.load()).has(Ref::kReap); });
+  if (!anything) return {};
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Extents extents(*segment_);
+  Status outcome;
+  for (Word& place : block.limbo) {
+    if (!Ref(place.load()).has(Ref::kReap)) continue;
+    IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
+    Ref word;
+    {
+      // Into our own hand first: whoever holds the record is the one who reaps it.
+      Transaction change(*segment_, *me);
+      IMSS_RETURN_IF_ERROR(change.lock(block.limbo_lock));
+      word = Ref(place.load());
+      if (!word.has(Ref::kReap)) continue;
+      change.store(place, 0);
+      change.store(me->hand[slot], word.word());
+      IMSS_RETURN_IF_ERROR(change.commit());
+    }
+    segment::fault_point("limbo.taken");
+    RemovedEntry removed{{word.bare(), slot}, {}};
+    const Status reaped = reap_one(*me, removed, reap);
+    if (reaped.ok()) continue;
+    outcome = reaped;
+    // Back to where it was, for a later attempt. Without room it stays in our hand, from where it comes back
+    // when we end.
+    Transaction change(*segment_, *me);
+    IMSS_RETURN_IF_ERROR(change.lock(block.limbo_lock));
+    if (place.load() != 0) continue;
+    change.store(place, word.word());
+    change.store(me->hand[slot], 0);
+    IMSS_RETURN_IF_ERROR(change.commit());
+  }
+  return outcome;
+}
+
+Status Namespace::reap_one(Participant& me, RemovedEntry& removed,
+                           const std::function<Status(const EntryInfo&)>& reap) {
+  EntryInfo& info = removed.info;
+  if (!read_entry(*segment_, removed.record.ref, &info)) {
+    return Status(Code::kCorrupt, "a removed entry is damaged");
+  }
+  if (info.type == NodeType::kDirectory || info.type == NodeType::kInstance) return drop_directory(me, removed);
+  IMSS_RETURN_IF_ERROR(reap(info));
+  forget(removed);
+  return {};
+}
+
+Status Namespace::restore_entry(const EntryInfo& info) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  reserve_ids(std::max(info.id, info.link));
+  if (info.type == NodeType::kDirectory) {
+    const Status made = make_directory_record(*me, info.id, info.parent, info.mode);
+    if (!made.ok() && made.code() != Code::kExists) return made;
+  }
+  IMSS_ASSIGN_OR_RETURN(PendingEntry pending, prepare_record(*me, info, Ref::kHeld));
+  const Status status = publish(pending);
+  if (!status.ok()) abandon(pending);
+  return status;
+}
+
+Status Namespace::restore_instance(const InstanceInfo& info) {
+  reserve_ids(info.root);
+  return make_instance(info, true);
+}
+
+void mark_dirty(segment::Segment& segment, DirtyKind kind, Key key) {
+  auto& root = segment.super().service_root;
+  const std::uint64_t ring = root[kRingOffset].load(std::memory_order_acquire);
+  if (ring == 0) return;
+  const std::uint64_t places = root[kRingPlaces].load();
+  const std::uint64_t turn = root[kRingHead].fetch_add(1);
+  if (turn - root[kRingTail].load() >= places) {
+    // The journaller is behind: it will write everything anew.
+    root[kRingOverflow].store(1);
+  } else {
+    auto& dirty = segment.at<DirtyKey>(ring)[turn % places];
+    dirty.first.store(key.first);
+    dirty.second.store(key.second);
+    dirty.kind_and_turn.store(static_cast<std::uint64_t>(kind) | (turn + 1) << 8, std::memory_order_release);
+  }
+  if (root[kRingSleeping].load() != 0) segment::futex_wake_all(root[kRingHead]);
+}
+
+}  // namespace imss::metadata

@@ -1,0 +1,83 @@
+# What can go wrong with a mount: one clear sentence, the right exit code, and nothing left behind.
+port_base=21400
+. "$(dirname "$(readlink -f "$0")")/setup.bash"
+
+nothing_left() {
+  empty_dir "$IMSS_SHM_DIR"
+  empty_dir "$XDG_RUNTIME_DIR"
+}
+
+expect 1 "$bin/mount.imss" -u imss://m --hostfile ./none
+one_sentence mount.imss
+says err 'there is no host file ./none'
+nothing_left
+
+echo 'node-that-is-elsewhere.example' > remote
+expect 1 "$bin/mount.imss" -u imss://m --hostfile remote
+one_sentence mount.imss
+says err 'is not this machine'
+expect 1 "$bin/mount.imss" -u imss://m --meta-hostfile remote
+says err 'is not this machine'
+printf 'local host\n' > bad
+expect 1 "$bin/mount.imss" -u imss://m --hostfile bad
+says err 'bad:1'
+nothing_left
+
+expect 1 "$bin/mount.imss" -u imss://m -S 1MiB
+one_sentence mount.imss
+says err 'data server 0, port 21400, did not start: .*16 MiB'
+nothing_left
+expect 2 "$bin/mount.imss" -u imss://m -S 12parsecs
+says err '12parsecs'
+expect 2 "$bin/mount.imss" -u nonsense
+expect 2 "$bin/mount.imss" -u imss://m/dir
+expect 2 "$bin/mount.imss" --no-such-option
+expect 2 "$bin/mount.imss" surplus
+expect 1 "$bin/mount.imss" -u imss://m -p 65535 -n 2
+says err 'port'
+nothing_left
+
+mkdir -m 755 open
+expect 1 "$bin/mount.imss" -u imss://m --run-dir open
+one_sentence mount.imss
+says err 'open to other users'
+
+# Twice, and a second instance on the ports of the first.
+printf 'localhost\nlocalhost\n' > two
+expect 0 "$bin/mount.imss" -u imss://m --hostfile two -S 64MiB
+says out '2 data servers'
+expect 1 "$bin/mount.imss" -u imss://m --hostfile two -S 64MiB
+one_sentence mount.imss
+says err 'mounted already'
+expect 1 "$bin/mount.imss" -u imss://other -S 64MiB
+one_sentence mount.imss
+says err 'metadata server, port 21450, did not start: .*served already'
+expect 1 "$bin/mount.imss" -u imss://other -S 64MiB -m 21460
+one_sentence mount.imss
+says err 'metadata server, port 21460, did not start: .*in use by another server'
+expect 1 "$bin/mount.imss" -u imss://other -S 64MiB -m 21460 -M "$work/other"
+one_sentence mount.imss
+says err 'data server 0, port 21400, did not start: .*served already'
+expect 1 "$bin/imss" status --port 21460
+expect 0 "$bin/imss" ls imss://m
+expect 0 "$bin/imss" status
+[ "$(grep -c ' serving ' "$work/out")" -eq 2 ] || fail "the first instance suffered"
+
+# A second instance beside the first, with ports of its own.
+expect 0 "$bin/mount.imss" -u imss://other -S 64MiB -m 21460 -p 21410 -M "$work/other"
+expect 0 "$bin/imss" ls --port 21460 imss://other
+expect 0 "$bin/umount.imss" -u imss://other
+expect 0 "$bin/imss" ls imss://m
+expect 0 "$bin/umount.imss" -u imss://m
+nothing_left
+
+# A data server whose metadata server is missing gives up when it is told to.
+"$bin/server" data --instance imss://m --capacity 64MiB --pid-file lonely.pid > lonely.log 2>&1 &
+lonely=$!
+until [ -s lonely.pid ] || ! kill -0 $lonely; do :; done
+kill -TERM $lonely
+wait $lonely
+[ $? -eq 1 ] || fail "the lonely server did not fail"
+grep -q '^server: no metadata server serves port 21450' lonely.log || fail "$(cat lonely.log)"
+nothing_left
+finish

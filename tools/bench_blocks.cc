@@ -1,0 +1,320 @@
+#include "bench_blocks.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "base/size.h"
+#include "bench_worker.h"
+
+namespace imss::bench {
+namespace {
+
+constexpr std::uint64_t kNewBytesPerRound = 16 << 20;
+
+RaceOptions race_options(const BlockCase& block_case) {
+  RaceOptions options;
+  options.kind = block_case.kind;
+  options.workers = block_case.workers;
+  options.rounds = block_case.rounds;
+  return options;
+}
+
+Row row_of(const BlockCase& block_case, const std::string& group, const std::string& verb,
+           const RaceResult& result) {
+  Row row;
+  row.group = group;
+  row.operation = verb + " " + format_size(block_case.block_bytes);
+  row.setting =
+      count_of(block_case.workers, block_case.kind == WorkerKind::kThreads ? "thread" : "process");
+  row.setting += std::string(", ") + block_case.deployment;
+  row.bytes = block_case.block_bytes;
+  row.workers = block_case.workers;
+  row.rate = result.rates[0];
+  row.reference_rate = result.rates[1];
+  row.reference_ratio = result.ratios[1];
+  if (result.rates.size() > 2) {
+    row.ceiling_rate = result.rates[2];
+    row.ceiling_ratio = result.ratios[2];
+  }
+  return row;
+}
+
+// A session for all workers where they are threads.
+Result<std::unique_ptr<client::Session>> session_for(const BlockCase& block_case) {
+  if (block_case.kind == WorkerKind::kProcesses) return std::unique_ptr<client::Session>();
+  return BenchStore::connect();
+}
+
+std::uint64_t blocks_in(const BlockCase& block_case) {
+  return std::max<std::uint64_t>(1, block_case.working_set_bytes / block_case.block_bytes);
+}
+
+enum class Direction { kSet, kGet };
+
+std::vector<Contender> warm_contenders(std::shared_ptr<BlockWorker> worker, Direction direction) {
+  const auto locate = [worker](std::uint64_t) { return worker->locate(); };
+  if (direction == Direction::kSet) {
+    return {{"set", [worker](std::uint64_t n) { return worker->set(n); }, {}},
+            {"pwrite", [worker](std::uint64_t n) { return worker->file_write(n); }, {}},
+            {"memcpy", [worker](std::uint64_t n) { return worker->copy_in(n); }, locate}};
+  }
+  return {{"get", [worker](std::uint64_t n) { return worker->get(n); }, {}},
+          {"pread", [worker](std::uint64_t n) { return worker->file_read(n); }, {}},
+          {"memcpy", [worker](std::uint64_t n) { return worker->copy_out(n); }, locate}};
+}
+
+struct Usage {
+  std::uint64_t used = 0;  // bytes of the segment, free extents not counted
+};
+
+Usage usage_of(client::Session& session) {
+  Usage usage;
+  auto servers = session.instance(kInstance);
+  if (!servers.ok()) return usage;
+  const auto& block = (*servers)->stores[0]->segment().super();
+  usage.used = block.used_bytes.load();
+  for (std::uint32_t size_class = 0; size_class < segment::kClasses; ++size_class) {
+    usage.used -= std::min(usage.used, block.pools[0][size_class].free_bytes.load());
+  }
+  return usage;
+}
+
+Status measure_overhead(const BenchStore& store, const BlockCase& block_case, Report& report) {
+  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
+  IMSS_ASSIGN_OR_RETURN(const auto worker, BlockWorker::make(store, block_case, session.get(), 0));
+  IMSS_RETURN_IF_ERROR(worker->create(blocks_in(block_case)));
+  const std::uint64_t before = usage_of(*session).used;
+  IMSS_RETURN_IF_ERROR(worker->set(blocks_in(block_case)));
+  const std::uint64_t content = blocks_in(block_case) * block_case.block_bytes;
+  const auto more = static_cast<double>(usage_of(*session).used) - static_cast<double>(before) -
+                    static_cast<double>(content);
+  report.add(Figure{"overhead of a block of " + format_size(block_case.block_bytes),
+                    more / static_cast<double>(blocks_in(block_case)), "bytes", 64});
+  return {};
+}
+
+}  // namespace
+
+Status measure_warm(const BenchStore& store, const BlockCase& block_case, Report& report,
+                    bool overhead) {
+  std::string group = "Blocks that exist, " + format_size(block_case.working_set_bytes) +
+                      " per worker, " + (block_case.random ? "at random" : "in order");
+  if (overhead) IMSS_RETURN_IF_ERROR(measure_overhead(store, block_case, report));
+  IMSS_ASSIGN_OR_RETURN(const auto session, session_for(block_case));
+  for (const Direction direction : {Direction::kSet, Direction::kGet}) {
+    const char* verb = direction == Direction::kSet ? "set" : "get";
+    auto result =
+        run_race(race_options(block_case), [&](unsigned index) -> Result<std::vector<Contender>> {
+          IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
+                                BlockWorker::make(store, block_case, session.get(), index));
+          IMSS_RETURN_IF_ERROR(worker->create(blocks_in(block_case)));
+          IMSS_RETURN_IF_ERROR(worker->populate());
+          IMSS_RETURN_IF_ERROR(worker->locate());
+          return warm_contenders(std::move(worker), direction);
+        });
+    if (!result.ok()) return result.status();
+    report.add(row_of(block_case, group, verb, *result));
+  }
+  return {};
+}
+
+namespace {
+
+// A mapping of a new file on tmpfs, whose pages are obtained by touching them.
+class NewMapping {
+ public:
+  NewMapping(ScratchFile file, std::uint64_t bytes) : file_(std::move(file)), bytes_(bytes) {
+    if (::ftruncate(file_.fd(), static_cast<off_t>(bytes)) != 0) return;
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_.fd(), 0);
+    if (memory != MAP_FAILED) memory_ = static_cast<std::byte*>(memory);
+  }
+  ~NewMapping() {
+    if (memory_ != nullptr) ::munmap(memory_, bytes_);
+  }
+  NewMapping(const NewMapping&) = delete;
+  NewMapping& operator=(const NewMapping&) = delete;
+
+  Status append(std::span<const std::byte> content) {
+    if (memory_ == nullptr || position_ + content.size() > bytes_) return Code::kNoMemory;
+    std::memcpy(memory_ + position_, content.data(), content.size());
+    position_ += content.size();
+    return {};
+  }
+
+ private:
+  ScratchFile file_;
+  std::uint64_t bytes_;
+  std::byte* memory_ = nullptr;
+  std::uint64_t position_ = 0;
+};
+
+Result<std::vector<Contender>> new_memory_contenders(const BenchStore& store,
+                                                     const BlockCase& block_case,
+                                                     std::shared_ptr<BlockWorker> worker,
+                                                     std::uint64_t most_bytes) {
+  // A worker of its own for the file, so that each goes on where it was.
+  IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> writer,
+                        BlockWorker::make(store, block_case, &worker->session(), 1));
+  const std::uint64_t blocks = most_bytes / block_case.block_bytes;
+  IMSS_RETURN_IF_ERROR(worker->create(blocks));
+  IMSS_RETURN_IF_ERROR(writer->create(blocks));
+  IMSS_ASSIGN_OR_RETURN(ScratchFile file, ScratchFile::create(store.folder() + "/mapped"));
+  auto mapping = std::make_shared<NewMapping>(std::move(file), most_bytes);
+  return std::vector<Contender>{
+      {"set", [worker](std::uint64_t n) { return worker->set(n); }, {}},
+      {"pwrite", [writer](std::uint64_t n) { return writer->file_write(n); }, {}},
+      {"memcpy",
+       [worker, mapping](std::uint64_t n) -> Status {
+         for (std::uint64_t i = 0; i < n; ++i) {
+           IMSS_RETURN_IF_ERROR(mapping->append(worker->buffer()));
+         }
+         return {};
+       },
+       {}}};
+}
+
+std::vector<Contender> recycled_contenders(const std::string& path,
+                                           std::shared_ptr<BlockWorker> worker,
+                                           std::uint64_t blocks) {
+  return {{"set",
+           [worker, blocks](std::uint64_t n) -> Status {
+             for (std::uint64_t i = 0; i < n; i += blocks) {
+               IMSS_RETURN_IF_ERROR(worker->create(blocks));
+               IMSS_RETURN_IF_ERROR(worker->set(blocks));
+               IMSS_RETURN_IF_ERROR(worker->remove());
+             }
+             return {};
+           },
+           {}},
+          {"pwrite",
+           [worker, path, blocks](std::uint64_t n) -> Status {
+             for (std::uint64_t i = 0; i < n; i += blocks) {
+               IMSS_ASSIGN_OR_RETURN(const ScratchFile file, ScratchFile::create(path));
+               const auto content = worker->buffer();
+               for (std::uint64_t block = 0; block < blocks; ++block) {
+                 if (::pwrite(file.fd(), content.data(), content.size(),
+                              static_cast<off_t>(block * content.size())) < 0) {
+                   return Status::from_errno(errno, "pwrite to tmpfs");
+                 }
+               }
+             }
+             return {};
+           },
+           {}}};
+}
+
+}  // namespace
+
+Status measure_first_write(const BenchStore& store, const BlockCase& block_case, Report& report) {
+  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
+  RaceOptions options = race_options(block_case);
+  options.most_operations = std::max<std::uint64_t>(1, kNewBytesPerRound / block_case.block_bytes);
+  // The calibration writes up to twice a round's bytes, the warm-up one round.
+  const std::uint64_t most_bytes =
+      std::max(kNewBytesPerRound, block_case.block_bytes) * (options.rounds + 4);
+  const auto fresh = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
+    IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
+                          BlockWorker::make(store, block_case, session.get(), index));
+    return new_memory_contenders(store, block_case, std::move(worker), most_bytes);
+  });
+  if (!fresh.ok()) return fresh.status();
+  report.add(row_of(block_case, "New blocks in new memory", "set", *fresh));
+  const auto recycled = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
+    IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
+                          BlockWorker::make(store, block_case, session.get(), index));
+    return recycled_contenders(store.folder() + "/recycled", std::move(worker),
+                               options.most_operations);
+  });
+  if (!recycled.ok()) return recycled.status();
+  report.add(row_of(block_case,
+                    "New blocks in memory that was used before, creation and removal included",
+                    "set", *recycled));
+  return {};
+}
+
+namespace {
+
+// Runs `body` in a child process and waits for it.
+Status in_child(const std::function<Status()>& body) {
+  const pid_t child = ::fork();
+  if (child < 0) return Status::from_errno(errno, "fork");
+  if (child == 0) ::_exit(body().ok() ? 0 : 1);
+  int outcome = 0;
+  while (::waitpid(child, &outcome, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0) return {};
+  return Status(Code::kIo, "a process that reads everything once has failed");
+}
+
+Status read_dataset(const std::string& name, std::span<std::byte> buffer, std::uint64_t blocks) {
+  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
+  IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session->open(uri_of(name)));
+  IMSS_ASSIGN_OR_RETURN(client::Dataset* const dataset, session->find(handle));
+  for (std::uint64_t block = 1; block <= blocks; ++block) {
+    IMSS_RETURN_IF_ERROR(session->get(*dataset, block, 0, buffer));
+  }
+  return session->release(handle);
+}
+
+Status read_file(const std::string& path, std::span<std::byte> buffer, std::uint64_t blocks) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Status::from_errno(errno, "cannot open " + path);
+  for (std::uint64_t block = 0; block < blocks; ++block) {
+    if (::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(block * buffer.size())) < 0) {
+      return Status::from_errno(errno, "pread from tmpfs");
+    }
+  }
+  ::close(fd);
+  return {};
+}
+
+}  // namespace
+
+Status measure_fresh_process(const BenchStore& store, const BlockCase& block_case, Report& report) {
+  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
+  IMSS_ASSIGN_OR_RETURN(const std::shared_ptr<BlockWorker> worker,
+                        BlockWorker::make(store, block_case, session.get(), 0));
+  const std::uint64_t blocks = blocks_in(block_case);
+  IMSS_RETURN_IF_ERROR(worker->create(blocks));
+  IMSS_RETURN_IF_ERROR(worker->populate());
+  const std::string path = store.folder() + "/worker0";
+  RaceOptions options = race_options(block_case);
+  options.kind = WorkerKind::kThreads;
+  options.most_operations = 4;
+  const auto result = run_race(options, [&](unsigned) -> Result<std::vector<Contender>> {
+    const auto repeat = [](std::uint64_t n, const std::function<Status()>& body) -> Status {
+      for (std::uint64_t i = 0; i < n; ++i) IMSS_RETURN_IF_ERROR(in_child(body));
+      return {};
+    };
+    return std::vector<Contender>{
+        {"get",
+         [&, repeat](std::uint64_t n) {
+           return repeat(n, [&] { return read_dataset("worker0", worker->buffer(), blocks); });
+         },
+         {}},
+        {"pread",
+         [&, repeat](std::uint64_t n) {
+           return repeat(n, [&] { return read_file(path, worker->buffer(), blocks); });
+         },
+         {}}};
+  });
+  if (!result.ok()) return result.status();
+  Row row = row_of(block_case,
+                   "A process that starts, reads " + format_size(block_case.working_set_bytes) +
+                       " once and ends",
+                   "get", *result);
+  row.rate *= static_cast<double>(blocks);
+  row.reference_rate *= static_cast<double>(blocks);
+  report.add(std::move(row));
+  return {};
+}
+
+}  // namespace imss::bench

@@ -1,0 +1,11 @@
+// `imss config`: every configuration value and where it came from.
+//
+// Called once, by main(). argv[0] is the command's name. Returns the exit code: 0, 1 failed, 2
+// usage.
+#pragma once
+
+namespace imss::tools {
+
+int run_config(int argc, char** argv);
+
+}  // namespace imss::tools

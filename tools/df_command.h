@@ -1,0 +1,11 @@
+// `imss df`: how much memory the servers of an instance have and use.
+//
+// Called once, by main(). argv[0] is the command's name. Returns the exit code: 0, 1 failed, 2
+// usage.
+#pragma once
+
+namespace imss::tools {
+
+int run_df(int argc, char** argv);
+
+}  // namespace imss::tools

@@ -1,0 +1,8 @@
+// `imss placement`: balance and movement of the distribution policies at any number of servers.
+//
+// Reads no configuration and touches no instance. Called once, by main().
+#pragma once
+
+// argv[0] is the command's name for messages. Returns the exit code: 0, 1 when the request makes no
+// sense, 2 when the command line is wrong.
+int run_placement(int argc, char** argv);
