@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "base/size.h"
 #include "bench_worker.h"
@@ -71,43 +72,37 @@ std::vector<Contender> warm_contenders(std::shared_ptr<BlockWorker> worker, Dire
           {"memcpy", [worker](std::uint64_t n) { return worker->copy_out(n); }, locate}};
 }
 
-struct Usage {
-  std::uint64_t used = 0;  // bytes of the segment, free extents not counted
-};
-
-Usage usage_of(client::Session& session) {
-  Usage usage;
-  auto servers = session.instance(kInstance);
-  if (!servers.ok()) return usage;
-  const auto& block = (*servers)->stores[0]->segment().super();
-  usage.used = block.used_bytes.load();
-  for (std::uint32_t size_class = 0; size_class < segment::kClasses; ++size_class) {
-    usage.used -= std::min(usage.used, block.pools[0][size_class].free_bytes.load());
+// Bytes of the data server's segment, free extents not counted.
+Result<std::uint64_t> used_bytes(client::Session& session) {
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session.instance(kInstance));
+  const auto& block = servers->stores[0]->segment().super();
+  std::uint64_t used = block.used_bytes.load();
+  for (std::uint32_t size_class = segment::kClass4K; size_class < segment::kClasses; ++size_class) {
+    used -= std::min(used, block.pools[0][size_class].free_bytes.load());
   }
-  return usage;
+  return used;
 }
+
+}  // namespace
 
 Status measure_overhead(const BenchStore& store, const BlockCase& block_case, Report& report) {
   IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
   IMSS_ASSIGN_OR_RETURN(const auto worker, BlockWorker::make(store, block_case, session.get(), 0));
   IMSS_RETURN_IF_ERROR(worker->create(blocks_in(block_case)));
-  const std::uint64_t before = usage_of(*session).used;
+  IMSS_ASSIGN_OR_RETURN(const std::uint64_t before, used_bytes(*session));
   IMSS_RETURN_IF_ERROR(worker->set(blocks_in(block_case)));
+  IMSS_ASSIGN_OR_RETURN(const std::uint64_t after, used_bytes(*session));
   const std::uint64_t content = blocks_in(block_case) * block_case.block_bytes;
-  const auto more = static_cast<double>(usage_of(*session).used) - static_cast<double>(before) -
-                    static_cast<double>(content);
+  const auto more =
+      static_cast<double>(after) - static_cast<double>(before) - static_cast<double>(content);
   report.add(Figure{"overhead of a block of " + format_size(block_case.block_bytes),
                     more / static_cast<double>(blocks_in(block_case)), "bytes", 64});
   return {};
 }
 
-}  // namespace
-
-Status measure_warm(const BenchStore& store, const BlockCase& block_case, Report& report,
-                    bool overhead) {
+Status measure_warm(const BenchStore& store, const BlockCase& block_case, Report& report) {
   std::string group = "Blocks that exist, " + format_size(block_case.working_set_bytes) +
                       " per worker, " + (block_case.random ? "at random" : "in order");
-  if (overhead) IMSS_RETURN_IF_ERROR(measure_overhead(store, block_case, report));
   IMSS_ASSIGN_OR_RETURN(const auto session, session_for(block_case));
   for (const Direction direction : {Direction::kSet, Direction::kGet}) {
     const char* verb = direction == Direction::kSet ? "set" : "get";
@@ -186,7 +181,7 @@ std::vector<Contender> recycled_contenders(const std::string& path,
                                            std::uint64_t blocks) {
   return {{"set",
            [worker, blocks](std::uint64_t n) -> Status {
-             for (std::uint64_t i = 0; i < n; i += blocks) {
+             for (std::uint64_t i = 0; i < n; ++i) {
                IMSS_RETURN_IF_ERROR(worker->create(blocks));
                IMSS_RETURN_IF_ERROR(worker->set(blocks));
                IMSS_RETURN_IF_ERROR(worker->remove());
@@ -196,7 +191,7 @@ std::vector<Contender> recycled_contenders(const std::string& path,
            {}},
           {"pwrite",
            [worker, path, blocks](std::uint64_t n) -> Status {
-             for (std::uint64_t i = 0; i < n; i += blocks) {
+             for (std::uint64_t i = 0; i < n; ++i) {
                IMSS_ASSIGN_OR_RETURN(const ScratchFile file, ScratchFile::create(path));
                const auto content = worker->buffer();
                for (std::uint64_t block = 0; block < blocks; ++block) {
@@ -227,16 +222,20 @@ Status measure_first_write(const BenchStore& store, const BlockCase& block_case,
   });
   if (!fresh.ok()) return fresh.status();
   report.add(row_of(block_case, "New blocks in new memory", "set", *fresh));
+  // From here on an operation is a whole dataset.
+  const std::uint64_t blocks = std::exchange(options.most_operations, 4);
   const auto recycled = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
     IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
                           BlockWorker::make(store, block_case, session.get(), index));
-    return recycled_contenders(store.folder() + "/recycled", std::move(worker),
-                               options.most_operations);
+    return recycled_contenders(store.folder() + "/recycled", std::move(worker), blocks);
   });
   if (!recycled.ok()) return recycled.status();
-  report.add(row_of(block_case,
-                    "New blocks in memory that was used before, creation and removal included",
-                    "set", *recycled));
+  Row row =
+      row_of(block_case, "New blocks in memory that was used before, creation and removal included",
+             "set", *recycled);
+  row.rate *= static_cast<double>(blocks);
+  row.reference_rate *= static_cast<double>(blocks);
+  report.add(std::move(row));
   return {};
 }
 

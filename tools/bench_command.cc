@@ -38,7 +38,7 @@ struct Options {
   std::vector<std::uint64_t> threads = {1, 2};
   std::vector<std::uint64_t> processes = {2};
   std::uint64_t working_set = 64 * kMiB;
-  unsigned rounds = 9;
+  unsigned rounds = 25;
   bool quick = false;
   bool attached = true;
   bool detached = true;
@@ -96,7 +96,7 @@ struct RawOptions {
 Status take(const RawOptions& raw, Options& options) {
   options.quick = raw.quick != FALSE;
   if (options.quick) {
-    options.rounds = 5;
+    options.rounds = 9;
     options.working_set = 16 * kMiB;
   }
   IMSS_RETURN_IF_ERROR(parse_list(raw.sizes, 64 * kMiB, &options.sizes));
@@ -196,14 +196,15 @@ Status measure_blocks(const BenchStore& store, const Options& options, bool deta
   return {};
 }
 
-// What is measured with attached servers and one worker only.
+// What is measured once and with one worker only.
 Status measure_single(const BenchStore& store, const Options& options, Report& report) {
   BlockCase block_case;
   block_case.rounds = options.rounds;
   block_case.random = true;
   block_case.working_set_bytes = options.quick ? 2 * options.working_set : kRandomBytes;
   report.progress("blocks at random");
-  IMSS_RETURN_IF_ERROR(measure_warm(store, block_case, report, true));
+  IMSS_RETURN_IF_ERROR(measure_overhead(store, block_case, report));
+  IMSS_RETURN_IF_ERROR(measure_warm(store, block_case, report));
   block_case.random = false;
   for (const std::uint64_t bytes : options.sizes) {
     block_case.block_bytes = bytes;
@@ -223,11 +224,11 @@ Status measure(const Options& options, Report& report) {
   for (const bool detached : {false, true}) {
     if (detached ? !options.detached : !options.attached) continue;
     IMSS_ASSIGN_OR_RETURN(const auto store, BenchStore::start(store_options(options, detached)));
-    IMSS_RETURN_IF_ERROR(measure_blocks(*store, options, detached, report));
     const bool last = detached || !options.detached;
     if (!detached || !options.attached) {
       IMSS_RETURN_IF_ERROR(measure_single(*store, options, report));
     }
+    IMSS_RETURN_IF_ERROR(measure_blocks(*store, options, detached, report));
     if (!last) continue;
     if (options.names) {
       std::vector<std::uint64_t> sizes = {1000, 100'000, 1'000'000};

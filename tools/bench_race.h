@@ -18,7 +18,7 @@ namespace imss::bench {
 
 inline constexpr unsigned kMaxWorkers = 16;
 inline constexpr unsigned kMaxContenders = 4;
-inline constexpr unsigned kMaxRounds = 32;
+inline constexpr unsigned kMaxRounds = 128;
 
 struct Contender {
   std::string name;
@@ -33,8 +33,9 @@ enum class WorkerKind { kThreads, kProcesses };
 struct RaceOptions {
   WorkerKind kind = WorkerKind::kThreads;
   unsigned workers = 1;
-  unsigned rounds = 9;
-  double round_seconds = 0.02;            // of one contender
+  // Short rounds, many of them: what interrupts one does not move the median.
+  unsigned rounds = 25;
+  double round_seconds = 0.004;           // of one contender
   std::uint64_t most_operations = ~0ULL;  // in a round of one worker
 };
 

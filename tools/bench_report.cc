@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace imss::bench {
 namespace {
@@ -75,11 +77,19 @@ void Report::print() {
 }
 
 void Report::print_table() const {
-  std::string group;
+  std::vector<std::string> groups;
   for (const Row& row : rows_) {
-    if (row.group != group) print_heading(row);
-    group = row.group;
-    print_row(row);
+    if (std::find(groups.begin(), groups.end(), row.group) == groups.end()) {
+      groups.push_back(row.group);
+    }
+  }
+  for (const std::string& group : groups) {
+    bool first = true;
+    for (const Row& row : rows_) {
+      if (row.group != group) continue;
+      if (std::exchange(first, false)) print_heading(row);
+      print_row(row);
+    }
   }
   if (!figures_.empty()) std::printf("\nMemory\n");
   for (const Figure& figure : figures_) {

@@ -13,24 +13,27 @@ using segment::State;
 
 namespace {
 
-// Maps a data server's segment; null when it is on another node, gone, or another one under an old name.
-std::shared_ptr<store::Store> map_server(const metadata::ServerInfo& server) {
+}  // namespace
+
+// Maps a data server's segment; null when it is on another node, gone, or another one under an old name. Each is
+// mapped once: every mapping costs a thread that uses it a place among the segment's participants.
+std::shared_ptr<store::Store> Session::map_server(const metadata::ServerInfo& server) {
   if (!is_local_host(server.host)) return nullptr;
+  auto& known = mapped_[server.segment_name];
+  if (known && known->segment().super().nonce == server.nonce) return known;
   auto segment = Segment::open(server.segment_name);
   if (!segment.ok() || (*segment)->super().nonce != server.nonce) return nullptr;
-  return std::make_shared<store::Store>(*segment);
+  if (known) known->segment().leave();
+  known = std::make_shared<store::Store>(*segment);
+  return known;
 }
-
-}  // namespace
 
 Session::~Session() {
   for (const std::int32_t handle : handles_->all()) {
     [[maybe_unused]] const Status status = release(handle);
   }
-  for (const auto& [name, servers] : instances_) {
-    for (const auto& store : servers->stores) {
-      if (store) store->segment().leave();
-    }
+  for (const auto& [name, store] : mapped_) {
+    if (store) store->segment().leave();
   }
   if (namespace_) namespace_->segment().leave();
 }
@@ -113,6 +116,12 @@ Result<std::shared_ptr<const InstanceServers>> Session::instance(const std::stri
 void Session::forget_instance(const std::string& name) {
   const std::lock_guard lock(instances_mutex_);
   instances_.erase(name);
+  // Segments of servers that are gone keep their memory as long as they are mapped.
+  std::erase_if(mapped_, [](const auto& item) {
+    if (item.second && (item.second.use_count() > 1 || item.second->segment().serving())) return false;
+    if (item.second) item.second->segment().leave();
+    return true;
+  });
 }
 
 Status Session::destroy_instance(const std::string& name) {
@@ -161,6 +170,7 @@ Status Session::reap() {
       store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
       store->segment().unlink_name();
     }
+    IMSS_RETURN_IF_ERROR(repair_copies(*servers));
   }
   return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });
 }

@@ -145,8 +145,11 @@ class Session {
   // The directory of the last name of a URI.
   Result<Place> place_of(const Uri& uri);
   Status unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers);
+  std::shared_ptr<store::Store> map_server(const metadata::ServerInfo& server);
   Status reap_dataset(const metadata::EntryInfo& entry);
   Status drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers);
+  // Of blocks whose writer died between two copies.
+  Status repair_copies(const InstanceServers& servers);
   Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
   Status lost_inode(const Uri& uri, std::uint64_t dataset);
   // Errors: kNotFound when the inode is not there or has no name any more.
@@ -167,6 +170,7 @@ class Session {
   std::shared_ptr<metadata::Namespace> namespace_;
   std::mutex instances_mutex_;
   std::unordered_map<std::string, std::shared_ptr<const InstanceServers>> instances_;
+  std::unordered_map<std::string, std::shared_ptr<store::Store>> mapped_;  // by segment; guarded as instances_
   std::string own_segment_;
   std::unique_ptr<HandleTable> handles_;
 };

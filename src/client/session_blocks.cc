@@ -46,6 +46,25 @@ Result<Store*> reach(const Dataset& dataset, std::uint32_t position) {
   return store;
 }
 
+// Says in the first copy's segment that further copies are on their way, until destroyed.
+class CopyIntent {
+ public:
+  ~CopyIntent() { end(); }
+  Status begin(Store& store, BlockId id) {
+    end();
+    IMSS_RETURN_IF_ERROR(store.begin_copies(id));
+    store_ = &store;
+    return {};
+  }
+
+ private:
+  void end() {
+    if (store_ != nullptr) store_->end_copies();
+    store_ = nullptr;
+  }
+  Store* store_ = nullptr;
+};
+
 bool unreachable(const Status& status) {
   return status.code() == Code::kIo || status.code() == Code::kFenced;
 }
@@ -129,12 +148,14 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   store::PutOptions options;
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
+  CopyIntent intent;
   for (std::uint32_t i = 0; i < copies; ++i) {
     Store* store = mapped(dataset, positions[i]);
     if (store == nullptr) {
       status = out_of_reach(dataset, positions[i]);
       continue;
     }
+    if (copies > 1 && written == 0) IMSS_RETURN_IF_ERROR(intent.begin(*store, {dataset.id, block}));
     auto version = store->put({dataset.id, block}, content, options);
     if (!version.ok() && unreachable(version.status())) {
       status = version.status();
@@ -212,6 +233,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   store::PutOptions options;
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
+  CopyIntent intent;
   for (std::uint32_t i = 0; i < copies; ++i) {
     auto reached = reach(dataset, positions[i]);
     if (!reached.ok()) {
@@ -219,6 +241,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
       continue;
     }
     Store& store = **reached;
+    if (written == 0) IMSS_RETURN_IF_ERROR(intent.begin(store, {dataset.id, block}));
     for (;;) {
       if (written == 0) {
         // The version is read before the content: a put in between makes the conditional put fail.

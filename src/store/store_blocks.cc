@@ -22,6 +22,14 @@ using segment::Ref;
 using segment::Transaction;
 using segment::Values;
 
+namespace {
+
+// Enough for the first bytes to arrive while the pin becomes visible; from there on the processor runs ahead itself.
+constexpr std::uint64_t kPrefetchBytes = 256;
+constexpr std::uint64_t kCacheLineBytes = 64;
+
+}  // namespace
+
 Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned) {
   pinned->release();
   segment::Word& word = me.pins[pin_slot];
@@ -34,6 +42,8 @@ Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint
       return Status(Code::kCorrupt, "block " + std::to_string(id.block) + " of dataset " +
                                         std::to_string(id.dataset) + " has a damaged reference");
     }
+    const std::byte* content = segment_->base() + pinned->ref.offset();
+    for (std::uint64_t at = 0; at < kPrefetchBytes; at += kCacheLineBytes) __builtin_prefetch(content + at);
     word.store(pinned->ref.with(flags).word(), std::memory_order_seq_cst);
     // Looked at again after pinning: if the entry still stands, whoever replaces it now sees the pin.
     if (blocks_.unchanged(pinned->snapshot)) {

@@ -214,7 +214,6 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
       const CheckReport repaired = check(*host->segment(), true);
       CHECK(repaired.clean());
       require_usable(*host->segment(), 6);
-      segment->leave();
     }
     INFO(point);
     CHECK(kills >= 1);

@@ -1,0 +1,170 @@
+#include <sys/wait.h>
+
+#include <thread>
+
+#include "engines.h"
+#include "store/process_stamp.h"
+
+using engines::DataEngine;
+using engines::stamped;
+using imss::Code;
+using imss::store::Attributes;
+
+namespace {
+
+constexpr std::uint64_t kDataset = 40;
+
+// A store with one inode of the size.
+struct OneInode : DataEngine {
+  explicit OneInode(std::uint64_t size = 0) {
+    Attributes attributes;
+    attributes.size = size;
+    attributes.mode = 0640;
+    attributes.uid = 12;
+    attributes.gid = 34;
+    attributes.block_bytes = 4096;
+    REQUIRE(store.create_inode(kDataset, attributes).ok());
+  }
+  Attributes now() { return *store.attributes(kDataset); }
+  std::vector<std::uint64_t> sweep() {
+    std::vector<std::uint64_t> orphans;
+    REQUIRE(store.sweep([&](std::uint64_t dataset) { orphans.push_back(dataset); }).ok());
+    return orphans;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an inode keeps what it was made with, and there is one per dataset", "[store]") {
+  OneInode inode(100);
+  const Attributes seen = inode.now();
+  CHECK(seen.size == 100);
+  CHECK(seen.mode == 0640);
+  CHECK(seen.uid == 12);
+  CHECK(seen.gid == 34);
+  CHECK(seen.links == 1);
+  CHECK(seen.opens == 0);
+  CHECK(seen.block_bytes == 4096);
+  CHECK(seen.created_ns != 0);
+  CHECK(inode.store.create_inode(kDataset, {}).code() == Code::kExists);
+  CHECK(inode.now().size == 100);
+  REQUIRE(inode.store.erase_inode(kDataset).ok());
+  CHECK(inode.store.attributes(kDataset).code() == Code::kNotFound);
+  CHECK(inode.store.open(kDataset).code() == Code::kNotFound);
+  CHECK(inode.store.extend_size(kDataset, 1).code() == Code::kNotFound);
+  CHECK(inode.store.change_links(kDataset, 1).code() == Code::kNotFound);
+  inode.hosted.require_sound();
+}
+
+TEST_CASE("sizes only grow by writing, and times never go back", "[store]") {
+  OneInode inode(100);
+  REQUIRE(inode.store.extend_size(kDataset, 50).ok());
+  CHECK(inode.now().size == 100);
+  REQUIRE(inode.store.extend_size(kDataset, 5000).ok());
+  CHECK(inode.now().size == 5000);
+  Attributes changed = inode.now();
+  changed.mode = 0600;
+  changed.modified_ns = ~0ULL >> 1;
+  REQUIRE(inode.store.set_attributes(kDataset, changed).ok());
+  REQUIRE(inode.store.extend_size(kDataset, 6000).ok());
+  CHECK(inode.now().modified_ns == ~0ULL >> 1);
+  CHECK(inode.now().mode == 0600);
+}
+
+TEST_CASE("the highest announced block stays known and bounds what is stored", "[store]") {
+  OneInode inode(100);
+  CHECK(inode.now().last_block() == 1);
+  REQUIRE(inode.store.announce_block(kDataset, 9).ok());
+  REQUIRE(inode.store.announce_block(kDataset, 4).ok());
+  CHECK(inode.now().last_block() == 9);
+}
+
+TEST_CASE("a truncation is pending until it is finished, and a second one waits for it", "[store]") {
+  OneInode inode(10'000);
+  auto grown = inode.store.begin_truncation(kDataset, 20'000);
+  REQUIRE(grown.ok());
+  CHECK(!grown->pending);
+  CHECK(inode.now().size == 20'000);
+  const std::uint64_t generation = inode.now().generation;
+  auto shrunk = inode.store.begin_truncation(kDataset, 5000);
+  REQUIRE(shrunk.ok());
+  CHECK(shrunk->pending);
+  CHECK(shrunk->old_size == 20'000);
+  CHECK(inode.now().size == 5000);
+  CHECK(inode.now().generation == generation + 1);
+  CHECK(inode.store.begin_truncation(kDataset, 10).code() == Code::kBusy);
+  auto pending = inode.store.pending_truncation(kDataset);
+  REQUIRE(pending.ok());
+  CHECK(pending->pending);
+  CHECK(pending->size == 5000);
+  REQUIRE(inode.store.finish_truncation(kDataset, 5000).ok());
+  CHECK(!inode.store.pending_truncation(kDataset)->pending);
+  CHECK(inode.store.begin_truncation(kDataset, 0)->pending);
+  CHECK(inode.store.pending_truncation(kDataset)->size == 0);
+  CHECK(inode.store.begin_truncation(kDataset, 1ULL << 48).code() == Code::kInvalidArgument);
+}
+
+TEST_CASE("an unlinked dataset is free when its last opener closes it, and not before", "[store]") {
+  OneInode inode;
+  REQUIRE(inode.store.open(kDataset).ok());
+  REQUIRE(inode.store.open(kDataset).ok());
+  CHECK(inode.now().opens == 1);
+  CHECK(*inode.store.change_links(kDataset, 1) == false);
+  CHECK(*inode.store.change_links(kDataset, -1) == false);
+  CHECK(*inode.store.change_links(kDataset, -1) == false);
+  CHECK(inode.now().links == 0);
+  CHECK(inode.store.open(kDataset).code() == Code::kNotFound);
+  CHECK(*inode.store.close(kDataset) == false);
+  CHECK(*inode.store.close(kDataset) == true);
+  CHECK(inode.store.close(kDataset).code() == Code::kNotFound);
+  CHECK(*inode.store.change_links(kDataset, -1) == true);
+}
+
+TEST_CASE("opens outlive the thread that made them", "[store]") {
+  OneInode inode;
+  std::thread([&] { REQUIRE(inode.store.open(kDataset).ok()); }).join();
+  (*inode.hosted).leave();  // no thread of this process is registered any more, but for the host
+  REQUIRE(inode.store.change_links(kDataset, -1).ok());
+  // Somebody dies, so the sweep looks.
+  (*inode.hosted).super().recoveries.fetch_add(1);
+  CHECK(inode.sweep().empty());
+  CHECK(inode.now().opens == 1);
+  CHECK(*inode.store.close(kDataset) == true);
+}
+
+TEST_CASE("the sweep forgets the opens of a process that ended, whichever way", "[store]") {
+  OneInode inode;
+  const bool orderly = GENERATE(false, true);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool opened = inode.store.open(kDataset).ok() && inode.store.open(kDataset).ok();
+    if (orderly) (*inode.hosted).leave();
+    ::_exit(opened ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(status == 0);
+  CHECK(inode.now().opens == 1);
+  REQUIRE(inode.store.change_links(kDataset, -1).ok());
+  (*inode.hosted).clean_up();
+  CHECK(inode.sweep() == std::vector<std::uint64_t>{kDataset});
+  CHECK(inode.now().opens == 0);
+  CHECK(inode.sweep().empty());
+  inode.hosted.require_sound();
+}
+
+TEST_CASE("a process stamp is that of a running process", "[store]") {
+  const std::uint64_t mine = imss::store::own_process_stamp();
+  CHECK(mine != 0);
+  CHECK(imss::store::process_lives(mine));
+  CHECK(!imss::store::process_lives(mine + (1ULL << 32)));  // another start time: the id was given out again
+  CHECK(!imss::store::process_lives(0));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(imss::store::own_process_stamp() != mine ? 0 : 1);
+  int status = 0;
+  siginfo_t ended{};
+  REQUIRE(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT) == 0);
+  CHECK(!imss::store::process_lives(static_cast<std::uint32_t>(child)));
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+}
