@@ -208,6 +208,23 @@ std::vector<Contender> recycled_contenders(const std::string& path,
 
 }  // namespace
 
+namespace {
+
+// Touches so much memory and gives it back. A virtual machine's memory may be backed only when it
+// is touched for the first time ever, which would hit whoever comes first in a race.
+void touch_memory(std::uint64_t bytes) {
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return;
+  ::madvise(memory, bytes, MADV_HUGEPAGE);
+  constexpr std::uint64_t kPageBytes = 4096;
+  auto* at = static_cast<volatile char*>(memory);
+  for (std::uint64_t i = 0; i < bytes && !interrupted(); i += kPageBytes) at[i] = 1;
+  ::munmap(memory, bytes);
+}
+
+}  // namespace
+
 Status measure_first_write(const BenchStore& store, const BlockCase& block_case, Report& report) {
   IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
   RaceOptions options = race_options(block_case);
@@ -215,6 +232,7 @@ Status measure_first_write(const BenchStore& store, const BlockCase& block_case,
   // The calibration writes up to twice a round's bytes, the warm-up one round.
   const std::uint64_t most_bytes =
       std::max(kNewBytesPerRound, block_case.block_bytes) * (options.rounds + 4);
+  touch_memory(4 * most_bytes);
   const auto fresh = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
     IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
                           BlockWorker::make(store, block_case, session.get(), index));
