@@ -102,7 +102,9 @@ Status run_rounds(const RaceOptions& options, unsigned worker, Track& track,
   }
   // The first round warms up and does not count.
   for (unsigned round = 0; round <= options.rounds; ++round) {
-    for (std::size_t i = 0; i < contenders.size(); ++i) {
+    for (std::size_t turn = 0; turn < contenders.size(); ++turn) {
+      // Each contender follows each of the others in turn, because one may leave the caches cold.
+      const std::size_t i = (turn + round) % contenders.size();
       if (!track.meet()) return Code::kBusy;
       if (contenders[i].prepare) {
         IMSS_RETURN_IF_ERROR(contenders[i].prepare(track.operations[i]));

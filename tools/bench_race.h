@@ -1,7 +1,7 @@
 // Contenders measured against one another in one run: short alternating rounds, medians, ratios.
 //
 // A race has workers, which are threads or forked processes; all of them run the same contender at
-// the same time, in rounds A B C, A B C, ... so that whatever else the machine does hits all
+// the same time, in rounds A B C, B C A, ... so that whatever else the machine does hits all
 // contenders alike. The ratio of two contenders is the median over rounds of the ratio in a round.
 // run_race() is called from one thread; contenders are made, used and destroyed inside their
 // worker.

@@ -93,7 +93,7 @@ void Report::print_table() const {
   }
   if (!figures_.empty()) std::printf("\nMemory\n");
   for (const Figure& figure : figures_) {
-    std::printf("%-43s %10.1f %s", figure.name.c_str(), figure.value, figure.unit.c_str());
+    std::printf("%-52s %8.1f %s", figure.name.c_str(), figure.value, figure.unit.c_str());
     if (figure.limit > 0) std::printf(" (goal: at most %.4g)", figure.limit);
     std::printf("\n");
   }

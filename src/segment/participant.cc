@@ -334,6 +334,8 @@ std::string Segment::describe(std::uint64_t participant_id) const {
 std::uint32_t Segment::live_participants() {
   std::uint32_t alive = 0;
   for (std::uint32_t slot = 0; slot < super().max_participants; ++slot) {
+    // Not every slot: a process that has just mapped the segment would fault in a page for each.
+    if ((super().active[slot / 64].load() >> slot % 64 & 1) == 0) continue;
     if (participant(slot).id.load() != 0 && probe(slot) == Liveness::kAlive) ++alive;
   }
   return alive;
