@@ -39,6 +39,7 @@ struct Operation {
 };
 
 constexpr std::uint64_t kKeptBlocks = 6;
+constexpr std::uint64_t kNameless = 900;  // a dataset that only the store knows
 
 // Makes a dataset in the parent and releases it.
 void make(World& world, const std::string& path, const DatasetOptions& options, std::uint64_t blocks = 0,
@@ -56,7 +57,8 @@ void make(World& world, const std::string& path, const DatasetOptions& options, 
 // An open dataset, closed at the end.
 class Opened {
  public:
-  Opened(Session& session, const std::string& path) : session_(session), handle_(session.open(World::uri(path))) {
+  Opened(Session& session, const std::string& path) : Opened(session, session.open(World::uri(path))) {}
+  Opened(Session& session, imss::Result<std::int32_t> handle) : session_(session), handle_(std::move(handle)) {
     if (handle_.ok()) dataset_ = *session.dataset(*handle_);
   }
   ~Opened() {
@@ -88,6 +90,10 @@ DatasetOptions blocks_of(std::uint64_t block_bytes, std::uint64_t block_count = 
   options.block_bytes = block_bytes;
   options.block_count = block_count;
   return options;
+}
+
+Status create_and_close(World& world, const std::string& path) {
+  return Opened(world.session(), world.session().create(World::uri(path), blocks_of(1000))).status();
 }
 
 Operation put_operation(const std::string& name, const DatasetOptions& options, std::uint64_t blocks_before) {
@@ -186,36 +192,36 @@ std::vector<Operation> data_operations() {
       write_operation("write that outgrows a tiny extent", 8 * kKiB, 90, 5000, 1000),
       write_operation("write over several arenas", 6 * kMiB, 0, kMiB, 4 * kMiB),
       {"removal of a block",
-       [](World& world) { REQUIRE(world.data(0).store.put({900, 1}, stamped(1000, 1)).ok()); },
-       [](World& world) { return world.data(0).store.erase({900, 1}); },
-       [](World& world) { return *world.data(0).store.version({900, 1}) == 0 ? Outcome::kDone : Outcome::kNothing; }},
+       [](World& world) { REQUIRE(world.data(0).store.put({kNameless, 1}, stamped(1000, 1)).ok()); },
+       [](World& world) { return world.data(0).store.erase({kNameless, 1}); },
+       [](World& world) { return *world.data(0).store.version({kNameless, 1}) == 0 ? Outcome::kDone : Outcome::kNothing; }},
       {"view of a partly written block",
        [](World& world) {
-         REQUIRE(world.data(0).store.write({900, 1}, 100 * kKiB, stamped(1000, 1), 256 * kKiB).ok());
+         REQUIRE(world.data(0).store.write({kNameless, 1}, 100 * kKiB, stamped(1000, 1), 256 * kKiB).ok());
        },
-       [](World& world) { return world.data(0).store.view({900, 1}, 256 * kKiB).status(); },
+       [](World& world) { return world.data(0).store.view({kNameless, 1}, 256 * kKiB).status(); },
        [](World& world) {
          Bytes content(256 * kKiB);
-         REQUIRE(world.data(0).store.get({900, 1}, 0, content).ok());
+         REQUIRE(world.data(0).store.get({kNameless, 1}, 0, content).ok());
          return is_stamped(std::span(content).subspan(100 * kKiB, 1000), 1) ? Outcome::kDone : Outcome::kBroken;
        }},
       {"truncation",
        [](World& world) {
          imss::store::Attributes attributes;
          attributes.size = 10'000;
-         REQUIRE(world.data(0).store.create_inode(900, attributes).ok());
-         REQUIRE(world.data(0).store.open(900).ok());
+         REQUIRE(world.data(0).store.create_inode(kNameless, attributes).ok());
+         REQUIRE(world.data(0).store.open(kNameless).ok());
        },
        [](World& world) -> Status {
-         auto begun = world.data(0).store.begin_truncation(900, 5000);
-         return begun.ok() ? world.data(0).store.finish_truncation(900, 5000) : begun.status();
+         auto begun = world.data(0).store.begin_truncation(kNameless, 5000);
+         return begun.ok() ? world.data(0).store.finish_truncation(kNameless, 5000) : begun.status();
        },
        [](World& world) {
          auto& store = world.data(0).store;
-         const std::uint64_t size = store.attributes(900)->size;
-         if (store.pending_truncation(900)->pending) {
+         const std::uint64_t size = store.attributes(kNameless)->size;
+         if (store.pending_truncation(kNameless)->pending) {
            if (size != 5000) return Outcome::kBroken;
-           REQUIRE(store.finish_truncation(900, 5000).ok());
+           REQUIRE(store.finish_truncation(kNameless, 5000).ok());
          }
          return size == 5000 ? Outcome::kDone : size == 10'000 ? Outcome::kNothing : Outcome::kBroken;
        }},
@@ -226,14 +232,14 @@ std::vector<Operation> name_operations() {
   return {
       {"creation",
        [](World&) {},
-       [](World& world) { return world.session().create(World::uri("new"), blocks_of(1000)).status(); },
+       [](World& world) { return create_and_close(world, "new"); },
        [](World& world) {
          if (!exists(world, "new")) return Outcome::kNothing;
          return is_stamped(read(world, "new", 1, 1000), 0) ? Outcome::kDone : Outcome::kBroken;
        }},
       {"creation with its directories",
        [](World&) {},
-       [](World& world) { return world.session().create(World::uri("p/q/new"), blocks_of(1000)).status(); },
+       [](World& world) { return create_and_close(world, "p/q/new"); },
        [](World& world) {
          if (!exists(world, "p/q/new")) return Outcome::kNothing;
          return is_stamped(read(world, "p/q/new", 1, 1000), 0) ? Outcome::kDone : Outcome::kBroken;
@@ -242,8 +248,8 @@ std::vector<Operation> name_operations() {
        [](World&) {},
        [](World& world) -> Status {
          for (int i = 0; i < 200; ++i) {
-           auto made = world.session().create(World::uri("m/f" + std::to_string(i)), blocks_of(1000));
-           if (!made.ok() && made.code() != Code::kExists) return made.status();
+           const Status made = create_and_close(world, "m/f" + std::to_string(i));
+           if (!made.ok() && made.code() != Code::kExists) return made;
          }
          return {};
        },
@@ -364,6 +370,20 @@ int in_child(const char* variable, const std::string& value, const std::function
   return status;
 }
 
+// Blocks and inodes of datasets that have or had a name.
+std::uint64_t stored(World& world) {
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < world.data_servers(); ++i) {
+    REQUIRE(world.data(i)
+                .store.for_each_block([&](imss::store::BlockId id, const imss::segment::Values&) {
+                  if (id.dataset != kNameless) ++count;
+                  return true;
+                })
+                .ok());
+  }
+  return count;
+}
+
 void prepare_kept(World& world) { make(world, "kept/data", blocks_of(5000, kKeptBlocks), kKeptBlocks, 700); }
 
 void look_at_kept(World& world) {
@@ -435,6 +455,8 @@ void kill_everywhere(const Operation& operation) {
       }
       world.upkeep();
       world.require_sound();
+      REQUIRE(world.session().destroy_instance("w").ok());
+      CHECK(stored(world) == 0);
     }
   }
 }
@@ -494,16 +516,7 @@ TEST_CASE("whoever cleans up after the dead may die of it as well", "[kill]") {
     for (const char* path : {"a", "b", "c", "dir", "e", "open"}) {
       if (exists(world, path)) return Outcome::kBroken;
     }
-    std::uint64_t stored = 0;
-    for (std::size_t i = 0; i < world.data_servers(); ++i) {
-      REQUIRE(world.data(i)
-                  .store.for_each_block([&](imss::store::BlockId, const imss::segment::Values&) {
-                    ++stored;
-                    return true;
-                  })
-                  .ok());
-    }
-    return stored == kKeptBlocks + 1 ? Outcome::kDone : Outcome::kBroken;
+    return stored(world) == kKeptBlocks + 1 ? Outcome::kDone : Outcome::kBroken;
   };
   upkeep.repeatable = false;
   kill_everywhere(upkeep);
