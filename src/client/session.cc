@@ -13,6 +13,12 @@ using segment::State;
 
 namespace {
 
+// Gives the calling thread's place in a segment back, unless views of it depend on that.
+void leave(Segment& segment) {
+  auto me = segment.self();
+  if (me.ok() && (*me)->view_count.load() == 0) segment.leave();
+}
+
 }  // namespace
 
 // Maps a data server's segment; null when it is on another node, gone, or another one under an old name. Each is
@@ -33,9 +39,19 @@ Session::~Session() {
     [[maybe_unused]] const Status status = release(handle);
   }
   for (const auto& [name, store] : mapped_) {
-    if (store) store->segment().leave();
+    if (store) leave(store->segment());
   }
   if (namespace_) namespace_->segment().leave();
+}
+
+void Session::lock_for_fork() {
+  instances_mutex_.lock();
+  handles_->lock_for_fork();
+}
+
+void Session::unlock_after_fork() {
+  handles_->unlock_after_fork();
+  instances_mutex_.unlock();
 }
 
 Result<std::unique_ptr<Session>> Session::connect(const ConnectOptions& options) {
@@ -119,7 +135,7 @@ void Session::forget_instance(const std::string& name) {
   // Segments of servers that are gone keep their memory as long as they are mapped.
   std::erase_if(mapped_, [](const auto& item) {
     if (item.second && (item.second.use_count() > 1 || item.second->segment().serving())) return false;
-    if (item.second) item.second->segment().leave();
+    if (item.second) leave(item.second->segment());
     return true;
   });
 }
@@ -155,21 +171,42 @@ Status Session::clear_directory(std::uint64_t directory, const InstanceServers& 
 
 // --- upkeep --------------------------------------------------------------------------------------------
 
+// What is known of an instance is renewed when its name stands for another one or its servers changed.
+Status Session::refresh_instances() {
+  IMSS_ASSIGN_OR_RETURN(const auto all, namespace_->instances());
+  for (const metadata::InstanceInfo& info : all) {
+    bool stale = false;
+    {
+      const std::lock_guard lock(instances_mutex_);
+      const auto known = instances_.find(info.name);
+      stale = known != instances_.end() &&
+              (known->second->info.root != info.root || known->second->info.servers != info.servers);
+    }
+    if (stale) forget_instance(info.name);
+    [[maybe_unused]] const auto servers = instance(info.name);  // may be gone again
+  }
+  return {};
+}
+
+// An attached server ends with its process: clients are turned away, and the memory goes with the last mapping.
+void Session::fence_dead_attached(const InstanceServers& servers) {
+  for (const auto& store : servers.stores) {
+    if (!store || !store->segment().serving() || store->segment().super().attached == 0) continue;
+    if (store->segment().probe(0) == Segment::Liveness::kAlive) continue;
+    store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
+    store->segment().unlink_name();
+  }
+}
+
 Status Session::reap() {
+  IMSS_RETURN_IF_ERROR(refresh_instances());
   std::vector<std::shared_ptr<const InstanceServers>> known;
   {
     const std::lock_guard lock(instances_mutex_);
     for (const auto& [name, servers] : instances_) known.push_back(servers);
   }
   for (const auto& servers : known) {
-    for (const auto& store : servers->stores) {
-      if (!store || !store->segment().serving() || store->segment().super().attached == 0) continue;
-      if (store->segment().probe(0) == Segment::Liveness::kAlive) continue;
-      // An attached server ends with its process: clients are turned away, and the memory goes with the last
-      // mapping.
-      store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
-      store->segment().unlink_name();
-    }
+    fence_dead_attached(*servers);
     IMSS_RETURN_IF_ERROR(repair_copies(*servers));
   }
   return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });

@@ -111,8 +111,14 @@ std::uint32_t Session::replicas_of(const Dataset& dataset, std::uint64_t block, 
     }
     input.local_index = *position;
   }
+  return place_block(dataset, input, out);
+}
+
+std::uint32_t Session::place_block(const Dataset& dataset, const PlacementInput& input,
+                                   std::span<std::uint32_t> out) {
   const std::span<const ServerWeight> servers(dataset.instance->weights.data(), dataset.layout.server_count);
-  return place(policy, input, servers, out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
+  return place(static_cast<Policy>(dataset.layout.policy), input, servers,
+               out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
 }
 
 // The truncate generation to write under. Datasets with a fixed number of blocks are not truncated while in use.
@@ -280,12 +286,30 @@ Result<store::View> Session::view(Dataset& dataset, std::uint64_t block) {
   return status;
 }
 
-Result<std::vector<std::uint32_t>> Session::locate(Dataset& dataset, std::uint64_t block) {
+// LOCAL: the recorded position, kNoLocalServer for a block that was never written.
+Result<std::uint32_t> Session::known_location(const Dataset& dataset, std::uint64_t block) {
+  if (dataset.layout.server_count != 1) return recorded_location(dataset, block, false);
+  // With one server nothing is recorded.
+  IMSS_ASSIGN_OR_RETURN(Store* const only, reach(dataset, 0));
+  IMSS_ASSIGN_OR_RETURN(const std::uint64_t version, only->version({dataset.id, block}));
+  return version != 0 ? 0 : kNoLocalServer;
+}
+
+Result<std::vector<std::uint32_t>> Session::locate(Dataset& dataset, std::uint64_t block, bool writing) {
   if (!in_range(dataset, block)) return out_of_range(dataset, block);
-  Status status;
+  PlacementInput input{dataset.id, block, dataset.layout.block_count};
+  if (static_cast<Policy>(dataset.layout.policy) == Policy::kLocal) {
+    IMSS_ASSIGN_OR_RETURN(input.local_index, known_location(dataset, block));
+    if (input.local_index == kNoLocalServer && !writing) {
+      return Status(Code::kNotFound, "block " + std::to_string(block) + " of " + format_uri(dataset.uri) +
+                                         " was never written, so it is nowhere yet");
+    }
+    // Asking is not writing: nothing is recorded.
+    if (input.local_index == kNoLocalServer) input.local_index = dataset.instance->local_position;
+    if (input.local_index >= dataset.layout.server_count) input.local_index = dataset.layout.home_server;
+  }
   std::uint32_t positions[kMaxCopies];
-  const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
-  if (!status.ok()) return status;
+  const std::uint32_t copies = place_block(dataset, input, positions);
   return std::vector<std::uint32_t>(positions, positions + copies);
 }
 
