@@ -9,7 +9,6 @@
 namespace imss::segment {
 namespace {
 
-constexpr std::uint64_t kInList = 1ULL << 9;
 
 ArenaKind kind_of(const Container& container) {
   return static_cast<ArenaKind>(container.class_and_count.load() >> 16 & 0xff);

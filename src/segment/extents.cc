@@ -10,7 +10,6 @@ namespace imss::segment {
 namespace {
 
 constexpr std::uint64_t kSlabHeaderBytes = 192;
-constexpr std::uint64_t kInList = 1ULL << 9;
 // Below this much ready memory in a pool a client tells the host, which then works ahead of need.
 constexpr std::uint64_t kLowWaterBytes = 2 * kArenaBytes;
 constexpr std::uint32_t kFullHand = kHandSlots - 16;

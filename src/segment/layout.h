@@ -93,6 +93,8 @@ struct Container {
 };
 static_assert(sizeof(Container) == 152);
 
+inline constexpr std::uint64_t kInList = 1ULL << 9;  // of Container::class_and_count
+
 enum class ArenaKind : std::uint32_t { kUnused = 0, kExtents = 1, kRun = 2, kRunTail = 3, kTable = 4 };
 
 // One per 2 MiB of the arena area. Page bits are numbered from the start of the arena.

@@ -94,6 +94,15 @@ bool page_valid(const Segment& segment, std::uint64_t page) {
   return (arena_of_page(segment, page).valid[bit / 64].load(std::memory_order_acquire) >> bit % 64 & 1) != 0;
 }
 
+bool has_memory(const Segment& segment, std::uint64_t arena, std::uint32_t index, std::uint64_t extent_bytes) {
+  const auto& populated = segment.descriptor(arena).populated;
+  const std::uint64_t first = index * extent_bytes / kPageBytes;
+  for (std::uint64_t page = first; page < first + extent_bytes / kPageBytes; ++page) {
+    if ((populated[page / 64].load() >> page % 64 & 1) != 0) return true;
+  }
+  return false;
+}
+
 Status ensure_populated(Segment& segment, Participant& me, std::uint64_t offset, std::uint64_t bytes) {
   const PageRange range = pages_of(segment, offset, bytes);
   if (contains_all(arena_of_page(segment, range.first).populated, mask_of(range))) return {};

@@ -25,6 +25,8 @@ PageRange pages_of(const Segment& segment, std::uint64_t offset, std::uint64_t b
 bool all_valid(const Segment& segment, PageRange range);
 bool page_valid(const Segment& segment, std::uint64_t page);
 
+// Whether an extent of an arena of smaller extents has any pages. `index` counts from the start of the arena.
+bool has_memory(const Segment& segment, std::uint64_t arena, std::uint32_t index, std::uint64_t extent_bytes);
 // Has the host obtain the memory of `bytes` bytes at `offset`, if it has not yet. Within one arena.
 Status ensure_populated(Segment& segment, Participant& me, std::uint64_t offset, std::uint64_t bytes);
 // Marks every page of the extent as holding no data. REQUIRES: the caller owns the extent.

@@ -6,47 +6,21 @@
 #include <vector>
 
 #include "segment/fault.h"
+#include "segment/table_internal.h"
 
 namespace imss::segment {
 namespace {
 
 constexpr std::uint64_t kSequenceStep = 1ULL << 32;
 constexpr std::uint64_t kTagMask1 = 0xffffffff;  // the tags in the lower half of tags1
-// Split when more than 17 of 20 places of the buckets are taken: keeps an entry below 64 bytes.
-constexpr std::uint64_t kFullNumerator = 17;
-constexpr std::uint64_t kFullDenominator = 20;
-// A table this many times as full as it should be waits for the host to let it grow.
-constexpr std::uint64_t kPatience = 3;
-constexpr std::uint64_t kGivenUp = 2;  // in TableRoot::wanted
 
 bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
-
-std::uint64_t tag_at(std::uint64_t tags0, std::uint64_t tags1, std::uint32_t index) {
-  return index < 8 ? tags0 >> 8 * index & 0xff : tags1 >> 8 * (index - 8) & 0xff;
-}
-
-void set_tag(std::uint64_t* tags0, std::uint64_t* tags1, std::uint32_t index, std::uint64_t tag) {
-  std::uint64_t* word = index < 8 ? tags0 : tags1;
-  const std::uint32_t shift = 8 * (index < 8 ? index : index - 8);
-  *word = (*word & ~(0xffULL << shift)) | tag << shift;
-}
 
 // Bytes of `word` that equal `tag` get their top bit; may also mark the byte above an equal one.
 std::uint64_t matches(std::uint64_t word, std::uint64_t tag) {
   const std::uint64_t x = word ^ tag * 0x0101010101010101ULL;
   return (x - 0x0101010101010101ULL) & ~x & 0x8080808080808080ULL;
 }
-
-Values values_of(const Entry& entry) {
-  return {entry.value0.load(std::memory_order_relaxed), entry.value1.load(std::memory_order_relaxed),
-          entry.value2.load(std::memory_order_relaxed)};
-}
-
-Key key_of(const Entry& entry) {
-  return {entry.key0.load(std::memory_order_relaxed), entry.key1.load(std::memory_order_relaxed)};
-}
-
-std::uint32_t places(bool is_head) { return is_head ? kBucketEntries : kOverflowEntries; }
 
 inline Entry* match_in(Bucket& bucket, bool is_head, std::uint64_t tags0, std::uint64_t tags1, std::uint64_t tag,
                 Key key) {
@@ -373,188 +347,6 @@ void TableEdit::finish() {
 
 Result<Held> TableEdit::provide_overflow(Segment& segment, Participant& me) {
   return Extents(segment).take(me, class_for(kOverflowBytes), false);
-}
-
-// --- Growth ------------------------------------------------------------------------------------------
-
-void Table::grow_if_full(Participant& me) {
-  for (int round = 0; round < 2; ++round) {
-    const std::uint64_t places_in_use = entries() * kFullDenominator / kFullNumerator;
-    const std::uint64_t count = buckets();
-    if (places_in_use <= count * kBucketEntries) return;
-    const std::uint64_t ready = root_->ready_buckets.load();
-    if (!enough_ready(count, ready) && root_->wanted.load() == 0) {
-      root_->wanted.store(1);
-      nudge_host(*segment_);
-    }
-    if (count + 1 > ready) {
-      // Chains are somewhat longer until the host, or the next one, has made room. Waiting for it is only for
-      // those who outrun it.
-      if (places_in_use <= count * kBucketEntries * kPatience) return;
-      if (root_->wanted.load() == kGivenUp || segment_->probe(0) != Segment::Liveness::kAlive) return;
-      const Status status = ask_host(*segment_, me, Request::kBuckets, index_, 0);
-      // One client has waited for all, until the host answers again.
-      if (status.code() == Code::kTimedOut) root_->wanted.store(kGivenUp);
-      if (!status.ok()) return;
-    }
-    if (!split_one(me).ok()) return;
-  }
-}
-
-namespace {
-
-struct Split {
-  std::vector<std::pair<Key, Values>> stay_in_overflow;
-  std::vector<std::pair<Key, Values>> leave;
-  std::uint32_t stay = 0;
-};
-
-}  // namespace
-
-// What stays fits into the head again: moves it there and returns the overflow buckets to the hand.
-void Table::fold_overflow(Participant& me, Transaction& change, TableEdit& edit,
-                          const std::vector<std::pair<Key, Values>>& stay_in_overflow) {
-  auto& chain = edit.chains_[0];
-  auto& first = chain.nodes[0];
-  std::uint32_t place = 0;
-  for (const auto& [key, values] : stay_in_overflow) {
-    while (tag_at(first.tags0, first.tags1, place) != 0) ++place;
-    edit.store_entry(chain.head->entries[place], key, values);
-    set_tag(&first.tags0, &first.tags1, place, tag_of(hash_of(key)));
-  }
-  first.changed = true;
-  std::uint32_t slot = 0;
-  for (std::uint32_t i = 1; i < chain.count; ++i) {
-    while (me.hand[slot].load() != 0) ++slot;
-    const Ref ref(segment_->offset_of(chain.nodes[i].bucket), class_for(kOverflowBytes), false);
-    change.store(me.hand[slot++], ref.word());
-  }
-  change.store(chain.head->next, 0);
-  chain.count = 1;
-}
-
-// Fills a bucket that nobody sees yet, with overflow buckets from `spares` as needed. Returns how many.
-std::uint32_t Table::fill_new_bucket(Participant& me, Transaction& change, Bucket* node,
-                                     const std::vector<std::pair<Key, Values>>& entries,
-                                     const std::array<Held, kMaxSpares>& spares) {
-  const auto clear_header = [](Bucket* bucket) {
-    for (Word* word = &bucket->lock; word != &bucket->lock + 4; ++word) word->store(0);
-  };
-  std::uint64_t tags0 = 0;
-  std::uint64_t tags1 = 0;
-  std::uint32_t place = 0;
-  std::uint32_t used_spares = 0;
-  const Bucket* head = node;
-  clear_header(node);
-  for (const auto& [key, values] : entries) {
-    if (place == places(node == head)) {
-      node->tags0.store(tags0);
-      node->tags1.store(tags1);
-      const Held& spare = spares[used_spares++];
-      node->next.store(spare.ref.offset());
-      node = segment_->at<Bucket>(spare.ref.offset());
-      clear_header(node);
-      change.store(me.hand[spare.slot], 0);
-      tags0 = tags1 = 0;
-      place = 0;
-    }
-    Entry& entry = node->entries[place];
-    entry.key0.store(key.first, std::memory_order_relaxed);
-    entry.key1.store(key.second, std::memory_order_relaxed);
-    entry.value0.store(values.value0, std::memory_order_relaxed);
-    entry.value1.store(values.value1, std::memory_order_relaxed);
-    entry.value2.store(values.value2, std::memory_order_relaxed);
-    set_tag(&tags0, &tags1, place++, tag_of(hash_of(key)));
-  }
-  node->tags0.store(tags0);
-  node->tags1.store(tags1);
-  return used_spares;
-}
-
-// Splits the next bucket in order. The new bucket is filled before anybody can see it.
-Status Table::split_one(Participant& me) {
-  // The overflow buckets the new chain may need are taken before any lock.
-  std::array<Held, kMaxSpares> spares;
-  std::uint32_t spare_count = 0;
-  std::uint32_t wanted = 0;
-  Extents extents(*segment_);
-  Status status = Code::kAgain;
-  while (status.code() == Code::kAgain) {
-    while (spare_count < wanted) {
-      auto held = TableEdit::provide_overflow(*segment_, me);
-      if (!held.ok()) {
-        status = held.status();
-        break;
-      }
-      spares[spare_count++] = *held;
-    }
-    if (spare_count < wanted) break;
-    Transaction change(*segment_, me);
-    if (!change.try_lock(root_->lock)) {
-      status = Code::kBusy;
-      break;
-    }
-    const std::uint64_t count = buckets();
-    if (count + 1 > root_->ready_buckets.load()) {
-      status = Code::kBusy;
-      break;
-    }
-    const std::uint64_t victim = count - std::bit_floor(count);
-    TableEdit edit(*this, change);
-    Bucket* head = bucket(victim);
-    status = change.lock(head->lock);
-    if (!status.ok()) break;
-    status = edit.load(edit.chains_[0], head);
-    if (!status.ok()) break;
-    edit.chain_count_ = 1;
-    auto& chain = edit.chains_[0];
-
-    Split split;
-    for (std::uint32_t i = 0; i < chain.count; ++i) {
-      auto& node = chain.nodes[i];
-      for (std::uint32_t place = 0; place < places(i == 0); ++place) {
-        if (tag_at(node.tags0, node.tags1, place) == 0) continue;
-        const Key key = key_of(node.bucket->entries[place]);
-        if (bucket_index(hash_of(key), count + 1) == count) {
-          split.leave.emplace_back(key, values_of(node.bucket->entries[place]));
-          set_tag(&node.tags0, &node.tags1, place, 0);
-          node.changed = true;
-        } else {
-          ++split.stay;
-          if (i > 0) split.stay_in_overflow.emplace_back(key, values_of(node.bucket->entries[place]));
-        }
-      }
-    }
-    const std::size_t beyond = split.leave.size() > kBucketEntries ? split.leave.size() - kBucketEntries : 0;
-    wanted = static_cast<std::uint32_t>((beyond + kOverflowEntries - 1) / kOverflowEntries);
-    if (wanted > spares.size()) {
-      status = Code::kBusy;  // an extraordinary chain: leave it long
-      break;
-    }
-    if (wanted > spare_count) {
-      status = Code::kAgain;
-      continue;
-    }
-    const std::uint32_t used_spares = fill_new_bucket(me, change, bucket(count), split.leave, spares);
-    edit.begin(chain);
-    // Linearisation point: the new bucket counts. Readers of the old chain see its sequence change.
-    change.store(root_->buckets, count + 1);
-    const auto empty_slots = static_cast<std::uint32_t>(std::count_if(
-        std::begin(me.hand), std::end(me.hand), [](const Word& word) { return word.load() == 0; }));
-    if (chain.count > 1 && chain.count - 1 <= empty_slots && split.stay <= kBucketEntries &&
-        change.room() > 5 * kBucketEntries + 2 * chain.count) {
-      fold_overflow(me, change, edit, split.stay_in_overflow);
-    }
-    edit.finish();
-    status = change.commit();
-    if (status.ok()) {
-      std::copy(spares.begin() + used_spares, spares.begin() + spare_count, spares.begin());
-      spare_count -= used_spares;
-      fault_point("table.split");
-    }
-  }
-  for (std::uint32_t i = 0; i < spare_count; ++i) extents.put_back(me, spares[i]);
-  return status;
 }
 
 }  // namespace imss::segment

@@ -104,7 +104,19 @@ class Table {
   }
   static constexpr std::uint32_t kMaxSpares = 4;
   // Errors: kBusy when another thread splits or the host has not made room yet, kNoSpace, kTimedOut.
+  struct Division {
+    std::vector<std::pair<Key, Values>> leave;
+    std::vector<std::pair<Key, Values>> stay_in_overflow;
+    std::uint32_t stay = 0;
+  };
+  struct Spares {
+    std::array<Held, kMaxSpares> held;
+    std::uint32_t count = 0;
+    std::uint32_t wanted = 0;
+  };
   Status split_one(Participant& me);
+  Status try_split(Participant& me, Spares& spares);
+  Division divide(TableEdit& edit, std::uint64_t count) const;
   void fold_overflow(Participant& me, Transaction& change, TableEdit& edit,
                      const std::vector<std::pair<Key, Values>>& stay_in_overflow);
   std::uint32_t fill_new_bucket(Participant& me, Transaction& change, Bucket* node,

@@ -1,0 +1,248 @@
+// How the host takes memory back from extents that nobody uses, when room is needed for others.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "segment/extents.h"
+#include "segment/fault.h"
+#include "segment/host.h"
+#include "segment/pages.h"
+#include "segment/transaction.h"
+
+namespace imss::segment {
+
+// Frees arenas all of whose extents are free. Returns the bytes gained.
+std::uint64_t Host::reclaim(std::uint64_t wanted_bytes) {
+  for (std::uint32_t size_class = 0; size_class < kSmallClasses; ++size_class) {
+    while (unlink_free_slab(size_class)) {
+    }
+  }
+  // Not what it holds: the host may be in the middle of an operation of its own.
+  Extents(*segment_).return_free(*me_);
+  std::uint64_t freed = 0;
+  for (std::uint32_t size_class = kClass4K; size_class < kClasses; ++size_class) {
+    for (const bool sparse : {false, true}) {
+      while (freed < wanted_bytes && unlink_free_arena(size_class, sparse, &freed)) {
+      }
+    }
+  }
+  for (std::uint32_t size_class = kClass4K; size_class < kClassArena; ++size_class) {
+    for (const bool sparse : {false, true}) {
+      while (freed < wanted_bytes && set_aside(size_class, sparse, wanted_bytes - freed, &freed)) {
+      }
+    }
+  }
+  return freed;
+}
+
+namespace {
+
+struct Unlinked {
+  Container* container = nullptr;
+  Word* link = nullptr;  // the word that points to it
+};
+
+// The first container of a pool with a free extent that has pages. REQUIRES: the pool's lock, class < 2 MiB.
+Unlinked find_with_memory(Segment& segment, Pool& pool, std::uint64_t extent) {
+  constexpr int kMaxSteps = 4096;
+  Word* link = &pool.head;
+  for (int step = 0; step < kMaxSteps && link->load() != 0; ++step) {
+    if (!segment.contains(link->load(), sizeof(Container))) return {};
+    auto* container = segment.at<Container>(link->load());
+    const std::uint64_t arena =
+        (link->load() - segment.super().descriptors_offset) / sizeof(ArenaDescriptor);
+    for (std::uint32_t i = 0; i < Extents::container_total(*container); ++i) {
+      const bool is_free = (container->free_bits[i / 64].load() >> i % 64 & 1) != 0;
+      if (is_free && has_memory(segment, arena, i, extent)) return {container, link};
+    }
+    link = &container->next;
+  }
+  return {};
+}
+
+// The first container of a pool all of whose extents are free. REQUIRES: the pool's lock.
+Unlinked find_all_free(Segment& segment, Pool& pool) {
+  constexpr int kMaxSteps = 4096;
+  Word* link = &pool.head;
+  for (int step = 0; step < kMaxSteps && link->load() != 0; ++step) {
+    if (!segment.contains(link->load(), sizeof(Container))) return {};
+    auto* container = segment.at<Container>(link->load());
+    if (container->free_count.load() == Extents::container_total(*container)) return {container, link};
+    link = &container->next;
+  }
+  return {};
+}
+
+}  // namespace
+
+// Free extents of one container lose their memory, although others of it are in use. Dense ones leave the pool:
+// an extent that nobody owns and that has no memory is set aside by the host, until restore(). Sparse ones are
+// free again at once. False: there are none. A host that dies in between leaks them, which a check finds.
+bool Host::set_aside(std::uint32_t size_class, bool sparse, std::uint64_t wanted_bytes, std::uint64_t* freed) {
+  Pool& pool = segment_->super().pools[sparse ? 1 : 0][size_class];
+  const std::uint64_t extent = class_bytes(size_class);
+  const std::uint64_t limit = (wanted_bytes + extent - 1) / extent;
+  std::vector<std::uint32_t> taken;
+  std::uint64_t arena = 0;
+  {
+    Transaction change(*segment_, *me_);
+    if (!change.lock(pool.lock).ok()) return false;
+    const Unlinked found = find_with_memory(*segment_, pool, extent);
+    if (found.container == nullptr) return false;
+    Container& container = *found.container;
+    arena = (segment_->offset_of(&container) - segment_->super().descriptors_offset) / sizeof(ArenaDescriptor);
+    for (std::uint32_t word = 0; word < 16 && taken.size() < limit; ++word) {
+      std::uint64_t left = container.free_bits[word].load();
+      for (std::uint64_t bits = left; bits != 0 && taken.size() < limit; bits &= bits - 1) {
+        const std::uint32_t index = word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+        if (!has_memory(*segment_, arena, index, extent)) continue;
+        taken.push_back(index);
+        left &= ~(1ULL << index % 64);
+      }
+      if (left != container.free_bits[word].load()) change.store(container.free_bits[word], left);
+    }
+    const std::uint64_t remaining = container.free_count.load() - taken.size();
+    change.store(container.free_count, remaining);
+    change.store(pool.free_bytes, pool.free_bytes.load() - taken.size() * extent);
+    if (remaining == 0) {
+      change.store(*found.link, container.next.load());
+      change.store(container.class_and_count, container.class_and_count.load() & ~kInList);
+    }
+    if (!change.commit().ok()) return false;
+  }
+  fault_point("host.set_aside");
+  const std::uint64_t before = segment_->super().used_bytes.load();
+  for (const std::uint32_t index : taken) drop_memory(segment_->arena_offset(arena) + index * extent, extent);
+  if (sparse) {
+    if (!add_free(arena, taken).ok()) return false;
+  } else if (!free_if_all_aside(arena)) {
+    auto& arenas = set_aside_[size_class];
+    if (std::find(arenas.begin(), arenas.end(), arena) == arenas.end()) arenas.push_back(arena);
+  }
+  refresh_used();
+  *freed += before - std::min(before, segment_->super().used_bytes.load());
+  return true;
+}
+
+// An arena whose extents are all set aside can serve any class again.
+bool Host::free_if_all_aside(std::uint64_t arena) {
+  Container& container = segment_->descriptor(arena).container;
+  const std::uint32_t size_class = Extents::container_class(container);
+  const std::uint32_t total = Extents::container_total(container);
+  for (std::uint32_t i = 0; i < total; ++i) {
+    if (has_memory(*segment_, arena, i, class_bytes(size_class))) return false;
+  }
+  Pool& pool = segment_->super().pools[0][size_class];
+  Transaction change(*segment_, *me_);
+  if (!change.lock(pool.lock).ok()) return false;
+  change.store(pool.extents, pool.extents.load() - total);
+  change.store(container.class_and_count, 0);
+  if (!change.commit().ok()) return false;
+  std::erase(set_aside_[size_class], arena);
+  if (partial_arena_[size_class] == arena + 1) partial_arena_[size_class] = 0;
+  free_arenas(arena, 1);
+  return true;
+}
+
+// Extents that were set aside get memory again and go back to their pool. Errors: kAgain when the last arena of
+// the class had none left and was taken off the list. REQUIRES: the list is not empty.
+Status Host::restore(std::uint32_t size_class, std::uint32_t count) {
+  const std::uint64_t arena = set_aside_[size_class].back();
+  const std::uint64_t extent = class_bytes(size_class);
+  const std::uint32_t total = Extents::container_total(segment_->descriptor(arena).container);
+  std::vector<std::uint32_t> aside;
+  for (std::uint32_t i = 0; i < total && aside.size() < count; ++i) {
+    if (!has_memory(*segment_, arena, i, extent)) aside.push_back(i);
+  }
+  Status status;
+  for (std::size_t i = 0; i < aside.size() && status.ok(); ++i) {
+    status = obtain(segment_->arena_offset(arena) + aside[i] * extent, extent);
+    if (!status.ok()) aside.resize(i);
+  }
+  if (aside.size() < count && status.ok()) set_aside_[size_class].pop_back();
+  if (aside.empty()) return status.ok() ? Status(Code::kAgain) : status;
+  status = add_free(arena, aside);
+  if (!status.ok()) {
+    for (const std::uint32_t index : aside) drop_memory(segment_->arena_offset(arena) + index * extent, extent);
+  }
+  return status;
+}
+
+// Extents of one arena become free. REQUIRES: nobody owns them.
+Status Host::add_free(std::uint64_t arena, const std::vector<std::uint32_t>& indices) {
+  Container& container = segment_->descriptor(arena).container;
+  const std::uint32_t size_class = Extents::container_class(container);
+  Pool& pool = segment_->super().pools[Extents::container_sparse(container) ? 1 : 0][size_class];
+  Transaction change(*segment_, *me_);
+  IMSS_RETURN_IF_ERROR(change.lock(pool.lock));
+  std::uint64_t bits[16] = {};
+  for (const std::uint32_t index : indices) bits[index / 64] |= 1ULL << index % 64;
+  for (std::uint32_t word = 0; word < 16; ++word) {
+    if (bits[word] != 0) change.store(container.free_bits[word], container.free_bits[word].load() | bits[word]);
+  }
+  change.store(container.free_count, container.free_count.load() + indices.size());
+  change.store(pool.free_bytes, pool.free_bytes.load() + indices.size() * class_bytes(size_class));
+  if ((container.class_and_count.load() & kInList) == 0) {
+    change.store(container.next, pool.head.load());
+    change.store(pool.head, segment_->offset_of(&container));
+    change.store(container.class_and_count, container.class_and_count.load() | kInList);
+  }
+  return change.commit();
+}
+
+// The pages of an extent that nobody owns go back to the node.
+void Host::drop_memory(std::uint64_t offset, std::uint64_t bytes) {
+  const std::uint64_t first = (offset - segment_->super().arenas_offset) / kPageBytes;
+  ArenaDescriptor& arena = segment_->descriptor(first / kPagesPerArena);
+  for (std::uint64_t page = first; page < first + bytes / kPageBytes; ++page) {
+    const std::uint64_t word = page % kPagesPerArena / 64;
+    arena.populated[word].fetch_and(~(1ULL << page % 64));
+    arena.valid[word].fetch_and(~(1ULL << page % 64));
+  }
+  ::fallocate(segment_->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+              static_cast<off_t>(bytes));
+}
+
+bool Host::unlink_free_arena(std::uint32_t size_class, bool sparse, std::uint64_t* freed) {
+  Pool& pool = segment_->super().pools[sparse ? 1 : 0][size_class];
+  Transaction change(*segment_, *me_);
+  if (!change.lock(pool.lock).ok()) return false;
+  const Unlinked found = find_all_free(*segment_, pool);
+  if (found.container == nullptr) return false;
+  const std::uint32_t total = Extents::container_total(*found.container);
+  const std::uint64_t arena =
+      (segment_->offset_of(found.container) - segment_->super().descriptors_offset) / sizeof(ArenaDescriptor);
+  change.store(*found.link, found.container->next.load());
+  change.store(pool.free_bytes, pool.free_bytes.load() - total * class_bytes(size_class));
+  change.store(pool.extents, pool.extents.load() - total);
+  // An unused arena that is in no list is found again after a restart.
+  change.store(found.container->class_and_count, 0);
+  if (!change.commit().ok()) return false;
+  fault_point("host.reclaimed");
+  if (partial_arena_[size_class] == arena + 1 && !sparse) partial_arena_[size_class] = 0;
+  if (!sparse) std::erase(set_aside_[size_class], arena);
+  const std::uint64_t before = segment_->super().used_bytes.load();
+  free_arenas(arena, std::max<std::uint64_t>(1, class_bytes(size_class) / kArenaBytes));
+  *freed += before - segment_->super().used_bytes.load();
+  return true;
+}
+
+// Gives the extent of an empty slab back to its pool, by way of the host's hand.
+bool Host::unlink_free_slab(std::uint32_t size_class) {
+  Pool& pool = segment_->super().pools[0][size_class];
+  auto slot = Extents(*segment_).empty_slot(*me_);
+  if (!slot.ok()) return false;
+  Transaction change(*segment_, *me_);
+  if (!change.lock(pool.lock).ok()) return false;
+  const Unlinked found = find_all_free(*segment_, pool);
+  if (found.container == nullptr) return false;
+  const std::uint32_t total = Extents::container_total(*found.container);
+  change.store(*found.link, found.container->next.load());
+  change.store(pool.free_bytes, pool.free_bytes.load() - total * class_bytes(size_class));
+  change.store(pool.extents, pool.extents.load() - total);
+  change.store(me_->hand[*slot], Ref(segment_->offset_of(found.container), kClass64K, false).word());
+  return change.commit().ok();
+}
+
+}  // namespace imss::segment
