@@ -1,6 +1,8 @@
 # libimss_shared.so and libimss_static.a from one set of objects. Every *.cc below src/ belongs to them.
 file(GLOB_RECURSE imss_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.cc)
 add_library(imss_objects OBJECT ${imss_sources})
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/client/c_api_process.cc APPEND PROPERTY
+             COMPILE_DEFINITIONS IMSS_VERSION="${PROJECT_VERSION}")
 target_include_directories(imss_objects PUBLIC
   ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/include)
 target_compile_definitions(imss_objects PRIVATE IMSS_BUILDING_LIBRARY)

@@ -50,7 +50,9 @@ class HostedSegment {
   }
   HostedSegment(HostedSegment&&) = default;
   ~HostedSegment() {
-    if (host_) host_->stop(true);
+    if (!host_) return;
+    host_->stop(true);
+    host_->segment()->leave();  // or the mapping would stay as long as this thread
   }
 
   void publish() { REQUIRE(host_->publish().ok()); }

@@ -9,8 +9,10 @@
 #include "base/text.h"
 #include "common_output.h"
 #include "common_session.h"
+#include "metadata/reach.h"
 #include "segment/check.h"
 #include "segment/segment_files.h"
+#include "store/reach.h"
 
 namespace imss::tools {
 namespace {
@@ -43,6 +45,7 @@ Finding check_one(const std::string& name, const Options& options) {
   finding.role = static_cast<segment::Role>((*segment)->super().role);
   segment::CheckOptions check;
   check.repair = options.repair;
+  check.reach = finding.role == segment::Role::kData ? store::visit_owned : metadata::visit_owned;
   auto report = segment::check_segment(**segment, check);
   finding.status = report.status();
   if (report.ok()) finding.report = std::move(*report);
@@ -135,12 +138,13 @@ void add_json(const Finding& finding, Json* json) {
 
 int run_check(int argc, char** argv) {
   CommandLine line("imss check", "[SEGMENT|URI...]",
-                   "Verify the structure of segments, in use or left by a dead server: of those "
-                   "named, of the\nservers of an instance, or of all on this node.",
+                   "Verify the structure of segments and find leaked memory, in use or left by a "
+                   "dead server:\nof those named, of the servers of an instance, or of all on "
+                   "this node.",
                    "Examples:\n  imss check\n  imss check imss://x\n  imss check "
                    "/dev/shm/imss-data-5555-0");
   Options options;
-  line.flag("repair", 'r', "Count the tables' entries anew; nobody may use the segment",
+  line.flag("repair", 'r', "Return leaked memory; nobody but its server may use the segment",
             &options.repair);
   line.flag("json", 'j', "Print JSON", &options.json);
   Connection connection(line);

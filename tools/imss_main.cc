@@ -5,6 +5,7 @@
 
 #include <glib.h>
 
+#include "bench_command.h"
 #include "check_command.h"
 #include "common_program.h"
 #include "config_command.h"
@@ -19,10 +20,6 @@
 #include "rmdir_command.h"
 #include "stat_command.h"
 #include "status_command.h"
-#ifdef IMSS_HAS_BENCH
-#include "bench_command.h"
-#endif
-
 namespace {
 
 struct Command {
@@ -47,9 +44,7 @@ constexpr Command kCommands[] = {
     {"check", "verify the structure of segments", run_check},
     {"config", "configuration values and their origin", run_config},
     {"placement", "balance and movement of the distribution policies", run_placement},
-#ifdef IMSS_HAS_BENCH
     {"bench", "measure speed against memcpy and tmpfs", run_bench},
-#endif
 };
 
 void print_help(std::FILE* out) {

@@ -31,6 +31,8 @@ class HandleTable {
   Result<std::shared_ptr<Dataset>> share(std::int32_t handle);
   Result<std::shared_ptr<Dataset>> remove(std::int32_t handle);
   std::vector<std::int32_t> all();
+  void lock_for_fork() { mutex_.lock(); }
+  void unlock_after_fork() { mutex_.unlock(); }
 
  private:
   struct Place {

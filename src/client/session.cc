@@ -13,26 +13,45 @@ using segment::State;
 
 namespace {
 
-// Maps a data server's segment; null when it is on another node, gone, or another one under an old name.
-std::shared_ptr<store::Store> map_server(const metadata::ServerInfo& server) {
-  if (!is_local_host(server.host)) return nullptr;
-  auto segment = Segment::open(server.segment_name);
-  if (!segment.ok() || (*segment)->super().nonce != server.nonce) return nullptr;
-  return std::make_shared<store::Store>(*segment);
+// Gives the calling thread's place in a segment back, unless views of it depend on that.
+void leave(Segment& segment) {
+  auto me = segment.self();
+  if (me.ok() && (*me)->view_count.load() == 0) segment.leave();
 }
 
 }  // namespace
+
+// Maps a data server's segment; null when it is on another node, gone, or another one under an old name. Each is
+// mapped once: every mapping costs a thread that uses it a place among the segment's participants.
+std::shared_ptr<store::Store> Session::map_server(const metadata::ServerInfo& server) {
+  if (!is_local_host(server.host)) return nullptr;
+  auto& known = mapped_[server.segment_name];
+  if (known && known->segment().super().nonce == server.nonce) return known;
+  auto segment = Segment::open(server.segment_name);
+  if (!segment.ok() || (*segment)->super().nonce != server.nonce) return nullptr;
+  if (known) known->segment().leave();
+  known = std::make_shared<store::Store>(*segment);
+  return known;
+}
 
 Session::~Session() {
   for (const std::int32_t handle : handles_->all()) {
     [[maybe_unused]] const Status status = release(handle);
   }
-  for (const auto& [name, servers] : instances_) {
-    for (const auto& store : servers->stores) {
-      if (store) store->segment().leave();
-    }
+  for (const auto& [name, store] : mapped_) {
+    if (store) leave(store->segment());
   }
   if (namespace_) namespace_->segment().leave();
+}
+
+void Session::lock_for_fork() {
+  instances_mutex_.lock();
+  handles_->lock_for_fork();
+}
+
+void Session::unlock_after_fork() {
+  handles_->unlock_after_fork();
+  instances_mutex_.unlock();
 }
 
 Result<std::unique_ptr<Session>> Session::connect(const ConnectOptions& options) {
@@ -113,6 +132,12 @@ Result<std::shared_ptr<const InstanceServers>> Session::instance(const std::stri
 void Session::forget_instance(const std::string& name) {
   const std::lock_guard lock(instances_mutex_);
   instances_.erase(name);
+  // Segments of servers that are gone keep their memory as long as they are mapped.
+  std::erase_if(mapped_, [](const auto& item) {
+    if (item.second && (item.second.use_count() > 1 || item.second->segment().serving())) return false;
+    if (item.second) leave(item.second->segment());
+    return true;
+  });
 }
 
 Status Session::destroy_instance(const std::string& name) {
@@ -146,21 +171,43 @@ Status Session::clear_directory(std::uint64_t directory, const InstanceServers& 
 
 // --- upkeep --------------------------------------------------------------------------------------------
 
+// What is known of an instance is renewed when its name stands for another one or its servers changed.
+Status Session::refresh_instances() {
+  IMSS_ASSIGN_OR_RETURN(const auto all, namespace_->instances());
+  for (const metadata::InstanceInfo& info : all) {
+    bool stale = false;
+    {
+      const std::lock_guard lock(instances_mutex_);
+      const auto known = instances_.find(info.name);
+      stale = known != instances_.end() &&
+              (known->second->info.root != info.root || known->second->info.servers != info.servers);
+    }
+    if (stale) forget_instance(info.name);
+    [[maybe_unused]] const auto servers = instance(info.name);  // may be gone again
+  }
+  return {};
+}
+
+// An attached server ends with its process: clients are turned away, and the memory goes with the last mapping.
+void Session::fence_dead_attached(const InstanceServers& servers) {
+  for (const auto& store : servers.stores) {
+    if (!store || !store->segment().serving() || store->segment().super().attached == 0) continue;
+    if (store->segment().probe(0) == Segment::Liveness::kAlive) continue;
+    store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
+    store->segment().unlink_name();
+  }
+}
+
 Status Session::reap() {
+  IMSS_RETURN_IF_ERROR(refresh_instances());
   std::vector<std::shared_ptr<const InstanceServers>> known;
   {
     const std::lock_guard lock(instances_mutex_);
     for (const auto& [name, servers] : instances_) known.push_back(servers);
   }
   for (const auto& servers : known) {
-    for (const auto& store : servers->stores) {
-      if (!store || !store->segment().serving() || store->segment().super().attached == 0) continue;
-      if (store->segment().probe(0) == Segment::Liveness::kAlive) continue;
-      // An attached server ends with its process: clients are turned away, and the memory goes with the last
-      // mapping.
-      store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
-      store->segment().unlink_name();
-    }
+    fence_dead_attached(*servers);
+    IMSS_RETURN_IF_ERROR(repair_copies(*servers));
   }
   return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });
 }

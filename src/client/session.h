@@ -33,10 +33,13 @@ struct DatasetOptions {
   std::uint32_t server_count = 0;       // 0: all servers of the instance
   std::uint32_t mode = 0644;
   std::uint64_t size_bytes = 0;         // of the content; 0: block_count * block_bytes
+  bool keep_name = false;               // remember the URI for original_name()
 };
 
 // Block numbers with this bit hold the location of a block of a LOCAL dataset, on the dataset's home server.
 inline constexpr std::uint64_t kLocationBit = 1ULL << 62;
+// The block that holds the URI a dataset was created with, on its home server.
+inline constexpr std::uint64_t kNameBlock = 1ULL << 61;
 
 // The data servers of an instance, in order of position.
 struct InstanceServers {
@@ -106,6 +109,15 @@ class Session {
   Result<std::int32_t> create(const Uri& uri, const DatasetOptions& options);
   Result<std::int32_t> open(const Uri& uri);
   Status release(std::int32_t handle);
+  // A release in two steps, for callers that wait in between for operations under way: from the first on the
+  // handle is unknown, the second ends the opening. Errors: kBadHandle.
+  Result<std::shared_ptr<Dataset>> take(std::int32_t handle) { return handles_->remove(handle); }
+  Status close(Dataset& dataset) { return close_data(dataset); }
+  std::vector<std::int32_t> open_handles() { return handles_->all(); }
+  // The dataset of a name without opening it. Errors: as open.
+  Result<std::shared_ptr<Dataset>> peek(const Uri& uri);
+  // The URI that create() was given with keep_name; kNotFound without that.
+  Result<std::string> original_name(Dataset& dataset);
   // Errors: kBadHandle. The pointer stays good while held, also when the handle is released.
   Result<std::shared_ptr<Dataset>> dataset(std::int32_t handle);
   // The same without sharing it: the pointer stays good until this thread uses eight other datasets.
@@ -117,8 +129,9 @@ class Session {
   Status write(Dataset& dataset, std::uint64_t block, std::uint64_t offset, std::span<const std::byte> data);
   Result<store::View> view(Dataset& dataset, std::uint64_t block);
   Result<store::Attributes> attributes(Dataset& dataset);
-  // Positions of the servers that hold the block, the first replica first.
-  Result<std::vector<std::uint32_t>> locate(Dataset& dataset, std::uint64_t block);
+  // Positions of the servers that hold the block or, for `writing`, would get it from this process; the first
+  // replica first. Errors: kNotFound for a LOCAL block that was never written, unless for writing.
+  Result<std::vector<std::uint32_t>> locate(Dataset& dataset, std::uint64_t block, bool writing = false);
 
   // --- byte ranges of datasets that grow (block_count 0) ---
   // Reads up to the end; returns how many bytes. Holes are zeros.
@@ -135,6 +148,14 @@ class Session {
   // Removes what is left of a dataset that has neither name nor opener.
   Status drop_orphan(const std::string& instance, std::uint64_t dataset);
 
+  // --- fork ---
+  // Around fork(2), so that the child gets the tables in order.
+  void lock_for_fork();
+  void unlock_after_fork();
+  // In the child: opens what it inherited for this process too, so that a dataset without a name stays as long
+  // as either has it open.
+  void adopt_handles();
+
  private:
   Session() = default;
   struct Place {
@@ -145,15 +166,23 @@ class Session {
   // The directory of the last name of a URI.
   Result<Place> place_of(const Uri& uri);
   Status unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers);
+  std::shared_ptr<store::Store> map_server(const metadata::ServerInfo& server);
   Status reap_dataset(const metadata::EntryInfo& entry);
   Status drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers);
+  // Of blocks whose writer died between two copies.
+  Status repair_copies(const InstanceServers& servers);
   Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
+  Status refresh_instances();
+  void fence_dead_attached(const InstanceServers& servers);
+  Status write_name(const Uri& uri, std::uint64_t dataset, store::Store& home);
   Status lost_inode(const Uri& uri, std::uint64_t dataset);
   // Errors: kNotFound when the inode is not there or has no name any more.
   Result<std::int32_t> open_entry(const Uri& uri, const metadata::EntryInfo& entry,
                                   std::shared_ptr<const InstanceServers> servers);
   Status close_data(Dataset& dataset);
   Status announce(Dataset& dataset, std::uint64_t block);
+  std::uint32_t place_block(const Dataset& dataset, const PlacementInput& input, std::span<std::uint32_t> out);
+  Result<std::uint32_t> known_location(const Dataset& dataset, std::uint64_t block);
   std::uint32_t replicas_of(const Dataset& dataset, std::uint64_t block, bool writing,
                             std::span<std::uint32_t> out, Status* status);
   Result<std::uint64_t> generation_of(const Dataset& dataset);
@@ -167,6 +196,7 @@ class Session {
   std::shared_ptr<metadata::Namespace> namespace_;
   std::mutex instances_mutex_;
   std::unordered_map<std::string, std::shared_ptr<const InstanceServers>> instances_;
+  std::unordered_map<std::string, std::shared_ptr<store::Store>> mapped_;  // by segment; guarded as instances_
   std::string own_segment_;
   std::unique_ptr<HandleTable> handles_;
 };

@@ -46,6 +46,25 @@ Result<Store*> reach(const Dataset& dataset, std::uint32_t position) {
   return store;
 }
 
+// Says in the first copy's segment that further copies are on their way, until destroyed.
+class CopyIntent {
+ public:
+  ~CopyIntent() { end(); }
+  Status begin(Store& store, BlockId id) {
+    end();
+    IMSS_RETURN_IF_ERROR(store.begin_copies(id));
+    store_ = &store;
+    return {};
+  }
+
+ private:
+  void end() {
+    if (store_ != nullptr) store_->end_copies();
+    store_ = nullptr;
+  }
+  Store* store_ = nullptr;
+};
+
 bool unreachable(const Status& status) {
   return status.code() == Code::kIo || status.code() == Code::kFenced;
 }
@@ -92,8 +111,14 @@ std::uint32_t Session::replicas_of(const Dataset& dataset, std::uint64_t block, 
     }
     input.local_index = *position;
   }
+  return place_block(dataset, input, out);
+}
+
+std::uint32_t Session::place_block(const Dataset& dataset, const PlacementInput& input,
+                                   std::span<std::uint32_t> out) {
   const std::span<const ServerWeight> servers(dataset.instance->weights.data(), dataset.layout.server_count);
-  return place(policy, input, servers, out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
+  return place(static_cast<Policy>(dataset.layout.policy), input, servers,
+               out.first(std::min<std::size_t>(out.size(), dataset.layout.replicas)));
 }
 
 // The truncate generation to write under. Datasets with a fixed number of blocks are not truncated while in use.
@@ -129,12 +154,14 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   store::PutOptions options;
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
+  CopyIntent intent;
   for (std::uint32_t i = 0; i < copies; ++i) {
     Store* store = mapped(dataset, positions[i]);
     if (store == nullptr) {
       status = out_of_reach(dataset, positions[i]);
       continue;
     }
+    if (copies > 1 && written == 0) IMSS_RETURN_IF_ERROR(intent.begin(*store, {dataset.id, block}));
     auto version = store->put({dataset.id, block}, content, options);
     if (!version.ok() && unreachable(version.status())) {
       status = version.status();
@@ -212,6 +239,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   store::PutOptions options;
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
+  CopyIntent intent;
   for (std::uint32_t i = 0; i < copies; ++i) {
     auto reached = reach(dataset, positions[i]);
     if (!reached.ok()) {
@@ -219,6 +247,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
       continue;
     }
     Store& store = **reached;
+    if (written == 0) IMSS_RETURN_IF_ERROR(intent.begin(store, {dataset.id, block}));
     for (;;) {
       if (written == 0) {
         // The version is read before the content: a put in between makes the conditional put fail.
@@ -257,12 +286,30 @@ Result<store::View> Session::view(Dataset& dataset, std::uint64_t block) {
   return status;
 }
 
-Result<std::vector<std::uint32_t>> Session::locate(Dataset& dataset, std::uint64_t block) {
+// LOCAL: the recorded position, kNoLocalServer for a block that was never written.
+Result<std::uint32_t> Session::known_location(const Dataset& dataset, std::uint64_t block) {
+  if (dataset.layout.server_count != 1) return recorded_location(dataset, block, false);
+  // With one server nothing is recorded.
+  IMSS_ASSIGN_OR_RETURN(Store* const only, reach(dataset, 0));
+  IMSS_ASSIGN_OR_RETURN(const std::uint64_t version, only->version({dataset.id, block}));
+  return version != 0 ? 0 : kNoLocalServer;
+}
+
+Result<std::vector<std::uint32_t>> Session::locate(Dataset& dataset, std::uint64_t block, bool writing) {
   if (!in_range(dataset, block)) return out_of_range(dataset, block);
-  Status status;
+  PlacementInput input{dataset.id, block, dataset.layout.block_count};
+  if (static_cast<Policy>(dataset.layout.policy) == Policy::kLocal) {
+    IMSS_ASSIGN_OR_RETURN(input.local_index, known_location(dataset, block));
+    if (input.local_index == kNoLocalServer && !writing) {
+      return Status(Code::kNotFound, "block " + std::to_string(block) + " of " + format_uri(dataset.uri) +
+                                         " was never written, so it is nowhere yet");
+    }
+    // Asking is not writing: nothing is recorded.
+    if (input.local_index == kNoLocalServer) input.local_index = dataset.instance->local_position;
+    if (input.local_index >= dataset.layout.server_count) input.local_index = dataset.layout.home_server;
+  }
   std::uint32_t positions[kMaxCopies];
-  const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
-  if (!status.ok()) return status;
+  const std::uint32_t copies = place_block(dataset, input, positions);
   return std::vector<std::uint32_t>(positions, positions + copies);
 }
 

@@ -137,6 +137,7 @@ Status Session::drop(std::uint64_t dataset, const metadata::Layout& layout, cons
     IMSS_RETURN_IF_ERROR(store->erase_range(dataset, 1, last));
   }
   if (located) IMSS_RETURN_IF_ERROR(home.erase_range(dataset, kLocationBit | 1, kLocationBit | last));
+  IMSS_RETURN_IF_ERROR(home.erase({dataset, kNameBlock}));
   segment::fault_point("drop.blocks_erased");
   return home.erase_inode(dataset);
 }
@@ -203,12 +204,15 @@ Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& optio
   attributes.gid = ::getegid();
   attributes.block_bytes = options.block_bytes;
   attributes.block_count = options.block_count;
+  attributes.placement = info.layout.policy | info.layout.replicas << 8 | std::uint64_t{info.layout.server_count} << 16;
   // Inode first, the name publishes it. A death in between leaves a prepared name, which is reaped.
   Status status = home->create_inode(info.id, attributes);
   segment::fault_point("create.inode_made");
   if (status.ok()) {
-    status = namespace_->publish(pending);
+    if (options.keep_name) status = write_name(uri, info.id, *home);
+    if (status.ok()) status = namespace_->publish(pending);
     if (!status.ok()) {
+      [[maybe_unused]] const Status forgotten = home->erase({info.id, kNameBlock});
       [[maybe_unused]] const Status erased = home->erase_inode(info.id);
     }
   }
@@ -256,6 +260,51 @@ Result<std::int32_t> Session::open_entry(const Uri& uri, const EntryInfo& entry,
     [[maybe_unused]] const Status closed = close_data(*dataset);
   }
   return handle;
+}
+
+Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri) {
+  IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
+  if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
+  auto dataset = std::make_shared<Dataset>();
+  IMSS_ASSIGN_OR_RETURN(dataset->instance, instance(uri.instance));
+  dataset->id = node.entry.id;
+  dataset->uri = uri;
+  dataset->layout = node.entry.layout;
+  return dataset;
+}
+
+// The text is preceded by its length, because a block has no size of its own.
+Status Session::write_name(const Uri& uri, std::uint64_t dataset, store::Store& home) {
+  const std::string text = format_uri(uri);
+  const auto length = static_cast<std::uint32_t>(text.size());
+  std::string content(reinterpret_cast<const char*>(&length), sizeof(length));
+  content += text;
+  return home.put({dataset, kNameBlock}, std::as_bytes(std::span(content))).status();
+}
+
+Result<std::string> Session::original_name(Dataset& dataset) {
+  const std::uint32_t home = dataset.layout.home_server;
+  if (home >= dataset.instance->stores.size() || !dataset.instance->stores[home]) return Code::kIo;
+  store::Store& store = *dataset.instance->stores[home];
+  const store::BlockId name{dataset.id, kNameBlock};
+  std::uint32_t length = 0;
+  bool present = false;
+  IMSS_RETURN_IF_ERROR(store.get(name, 0, std::as_writable_bytes(std::span(&length, 1)), &present));
+  if (!present) return Code::kNotFound;
+  if (length > kMaxUriBytes) return Status(Code::kCorrupt, "the stored name of a dataset is damaged");
+  std::string text(length, '\0');
+  IMSS_RETURN_IF_ERROR(store.get(name, sizeof(length), std::as_writable_bytes(std::span(text))));
+  return text;
+}
+
+void Session::adopt_handles() {
+  for (const std::int32_t handle : handles_->all()) {
+    auto dataset = handles_->share(handle);
+    if (!dataset.ok()) continue;
+    const auto& home = (*dataset)->instance->stores[(*dataset)->layout.home_server];
+    // A dataset that lost its name before the fork stays only as long as the parent has it open.
+    [[maybe_unused]] const Status opened = home->open((*dataset)->id);
+  }
 }
 
 Result<std::shared_ptr<Dataset>> Session::dataset(std::int32_t handle) { return handles_->share(handle); }

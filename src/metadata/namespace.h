@@ -81,7 +81,8 @@ struct InstanceInfo {
   std::uint64_t block_bytes = 0;    // default block size
   std::uint32_t deployment = 0;     // 0 detached, 1 attached
   std::uint16_t port = 0;
-  std::vector<std::uint32_t> servers;  // ids, in order of position
+  std::vector<std::uint32_t> servers;  // ids, in order of position; 0: this one has left
+  bool restored = false;            // known from the metadata file; its servers have not joined yet
 };
 
 // A name that is prepared but not visible yet. Should its author die, the dataset id it names is queued for
@@ -144,6 +145,9 @@ class Namespace {
   Status create_instance(const InstanceInfo& info);
   Result<InstanceInfo> instance(std::string_view name);
   Result<std::vector<InstanceInfo>> instances();
+  // Takes a server out of an instance; the positions of the others stay. Returns what is left. Errors: kNotFound
+  // for an instance that does not exist or that the server is not part of.
+  Result<InstanceInfo> leave_instance(std::string_view name, std::uint32_t server_id);
   // Errors: kNotEmpty unless the tree is empty.
   Status remove_instance(std::string_view name);
   // Adds a server or replaces the record of the same segment name. Returns its id.
@@ -182,9 +186,11 @@ class Namespace {
   Status make_instance(const InstanceInfo& info, bool restored);
   Status drop_service(segment::Key key);
   template <typename Read>
-  Status read_service(segment::Key key, Read&& read);
+  Status read_service(segment::Key key, Read&& read, segment::Values* values = nullptr);
   Status put_service(segment::Key key, const void* record, std::size_t bytes, bool replace);
   Result<PendingEntry> prepare_record(segment::Participant& me, const EntryInfo& info, std::uint64_t flags);
+  Status replace_service(segment::Participant& me, segment::Key key, const segment::Values& present,
+                         const void* record, std::size_t bytes);
   template <typename Decide>
   Status edit_names(segment::Participant& me, std::initializer_list<NameRef> names, Decide&& decide,
                     segment::Word* lease = nullptr);

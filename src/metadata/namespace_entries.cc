@@ -32,8 +32,9 @@ segment::Key name_key(std::uint64_t parent, std::string_view name, std::uint32_t
   return {parent, salt == 0 ? hash : ~hash};
 }
 
-Status check_name(std::string_view name) {
-  if (name.empty()) return Status(Code::kInvalidArgument, "a name is empty");
+Status check_name(std::uint64_t parent, std::string_view name) {
+  // The unnamed instance, imss://, is the one thing with an empty name.
+  if (name.empty() && parent != kInstancesDirectory) return Status(Code::kInvalidArgument, "a name is empty");
   if (name.size() > 255) return Status(Code::kNameTooLong, "a name is longer than 255 bytes");
   if (name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos) {
     return Status(Code::kInvalidArgument, "a name cannot contain '/' or NUL");
@@ -121,7 +122,7 @@ Result<Namespace::Found> Namespace::find_entry(Participant& me, std::uint64_t pa
 }
 
 Result<EntryInfo> Namespace::lookup(std::uint64_t parent, std::string_view name) {
-  IMSS_RETURN_IF_ERROR(check_name(name));
+  IMSS_RETURN_IF_ERROR(check_name(parent, name));
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   IMSS_ASSIGN_OR_RETURN(Found found, find_entry(*me, parent, name));
   if (!found.exists) return Code::kNotFound;
@@ -179,7 +180,7 @@ Status Namespace::take_slot(Transaction& change, std::uint64_t id, DirectoryReco
 // --- creation and removal ------------------------------------------------------------------------------
 
 Result<PendingEntry> Namespace::prepare_record(Participant& me, const EntryInfo& info, std::uint64_t flags) {
-  IMSS_RETURN_IF_ERROR(check_name(info.name));
+  IMSS_RETURN_IF_ERROR(check_name(info.parent, info.name));
   Extents extents(*segment_);
   const std::uint64_t bytes = sizeof(EntryRecord) + info.name.size();
   IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, segment::class_for(bytes), false));
@@ -261,7 +262,7 @@ Status Namespace::publish(PendingEntry& pending) {
 }
 
 Result<RemovedEntry> Namespace::remove(std::uint64_t parent, std::string_view name) {
-  IMSS_RETURN_IF_ERROR(check_name(name));
+  IMSS_RETURN_IF_ERROR(check_name(parent, name));
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   IMSS_ASSIGN_OR_RETURN(const PinnedDirectory directory, pin_directory(*me, parent, kFirstDirectoryPin));
   DirectoryRecord& dir = *directory.record;
@@ -387,7 +388,7 @@ Status Namespace::make_directory(std::uint64_t parent, std::string_view name, st
 }
 
 Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) {
-  IMSS_RETURN_IF_ERROR(check_name(name));
+  IMSS_RETURN_IF_ERROR(check_name(parent, name));
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   IMSS_ASSIGN_OR_RETURN(const Found found, find_entry(*me, parent, name));
   if (!found.exists) return Code::kNotFound;

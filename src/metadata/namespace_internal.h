@@ -61,7 +61,7 @@ inline segment::Key chunk_key(std::uint64_t id, std::uint64_t slot) {
 // The record's fields; false when it is damaged.
 bool read_entry(const segment::Segment& segment, segment::Ref ref, EntryInfo* info);
 bool entry_is(const segment::Segment& segment, segment::Ref ref, std::string_view name);
-Status check_name(std::string_view name);
+Status check_name(std::uint64_t parent, std::string_view name);
 
 // Tells the journaller, after the change is committed, that the state behind a key is new.
 void mark_dirty(segment::Segment& segment, DirtyKind kind, segment::Key key);

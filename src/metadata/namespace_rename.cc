@@ -156,8 +156,8 @@ Status Namespace::apply_rename(Participant& me, RenamePlan& plan, Transaction& c
 Result<Namespace::RenameResult> Namespace::rename(std::uint64_t from_parent, std::string_view from_name,
                                                   std::uint64_t to_parent, std::string_view to_name,
                                                   bool no_replace) {
-  IMSS_RETURN_IF_ERROR(check_name(from_name));
-  IMSS_RETURN_IF_ERROR(check_name(to_name));
+  IMSS_RETURN_IF_ERROR(check_name(from_parent, from_name));
+  IMSS_RETURN_IF_ERROR(check_name(to_parent, to_name));
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   RenamePlan plan;

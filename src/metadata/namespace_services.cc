@@ -102,7 +102,7 @@ Status Namespace::drop_service(Key key) {
 }
 
 template <typename Read>
-Status Namespace::read_service(Key key, Read&& read) {
+Status Namespace::read_service(Key key, Read&& read, Values* values) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   for (;;) {
     segment::Snapshot snapshot;
@@ -111,6 +111,7 @@ Status Namespace::read_service(Key key, Read&& read) {
     const Ref ref = Ref(snapshot.values.value0).bare();
     const PinGuard guard(me->pins[kEntryPin], ref);
     if (!services_.unchanged(snapshot)) continue;
+    if (values != nullptr) *values = snapshot.values;
     return read(ref) ? Status() : Status(Code::kCorrupt, "a record of an instance or server is damaged");
   }
 }
@@ -118,7 +119,7 @@ Status Namespace::read_service(Key key, Read&& read) {
 // --- instances -----------------------------------------------------------------------------------------
 
 Status Namespace::create_instance(const InstanceInfo& info) {
-  IMSS_RETURN_IF_ERROR(check_name(info.name));
+  IMSS_RETURN_IF_ERROR(check_name(kInstancesDirectory, info.name));
   if (info.servers.empty() || info.servers.size() > kMaxServersPerInstance) {
     return Status(Code::kInvalidArgument, "an instance has between 1 and 8192 data servers");
   }
@@ -171,8 +172,48 @@ Result<InstanceInfo> Namespace::instance(std::string_view name) {
   IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, lookup(kInstancesDirectory, name));
   InstanceInfo info;
   IMSS_RETURN_IF_ERROR(read_service({entry.id, kInstanceKind},
-                                    [&](Ref ref) { return decode(*segment_, ref, &info, nullptr); }));
+                                    [&](Ref ref) { return decode(*segment_, ref, &info, &info.restored); }));
   return info;
+}
+
+Result<InstanceInfo> Namespace::leave_instance(std::string_view name, std::uint32_t server_id) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, lookup(kInstancesDirectory, name));
+  const Key key{entry.id, kInstanceKind};
+  for (;;) {
+    InstanceInfo info;
+    Values present;
+    IMSS_RETURN_IF_ERROR(read_service(
+        key, [&](Ref ref) { return decode(*segment_, ref, &info, &info.restored); }, &present));
+    const auto member = std::find(info.servers.begin(), info.servers.end(), server_id);
+    if (server_id == 0 || member == info.servers.end()) return Code::kNotFound;
+    *member = 0;
+    const auto bytes = encode(info, info.restored);
+    const Status status = replace_service(*me, key, present, bytes.data(), bytes.size());
+    if (status.code() == Code::kBusy) continue;  // another server left at the same time
+    IMSS_RETURN_IF_ERROR(status);
+    mark_dirty(*segment_, DirtyKind::kInstance, key);
+    return info;
+  }
+}
+
+// Stores a record in place of `present`. Errors: kBusy when another one is there by now.
+Status Namespace::replace_service(Participant& me, Key key, const Values& present, const void* record,
+                                  std::size_t bytes) {
+  Extents extents(*segment_);
+  IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, segment::class_for(bytes), false));
+  std::memcpy(segment_->base() + held.ref.offset(), record, bytes);
+  const Status status = segment::edit_one(
+      services_, me, key,
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
+        if (entry == nullptr) return Code::kNotFound;
+        if (old.value0 != present.value0 || old.value1 != present.value1) return Code::kBusy;
+        edit.update(key, entry, {held.ref.word(), segment::next_version(old.value1), 0});
+        change.store(me.hand[held.slot], Extents::retired(Ref(old.value0)));
+        return {};
+      });
+  if (!status.ok()) extents.put_back(me, held);
+  return status;
 }
 
 Result<std::vector<InstanceInfo>> Namespace::instances() {

@@ -88,13 +88,17 @@ Result<CheckReport> check_segment(Segment& segment, const CheckOptions& options)
   for (int round = 0; round < (report.exclusive ? 1 : kPasses); ++round) {
     CheckPass pass(segment);
     pass.look();
+    bool all_known = false;
     if (options.reach) {
-      IMSS_RETURN_IF_ERROR(
-          options.reach(segment, [&](Ref owned) { pass.own(owned, Owner::kEngine); }));
+      const Status status =
+          options.reach(segment, [&](Ref owned) { pass.own(owned, Owner::kEngine); });
+      all_known = status.ok();
+      if (!all_known) pass.note_unreachable(status);
     }
     pass.finish();
+    // While something is out of reach, what it owns must not pass for a leak.
     std::set<std::uint64_t> unowned;
-    if (options.reach) {
+    if (all_known) {
       for (const Ref ref : pass.unowned()) unowned.insert(ref.word());
     }
     if (round == 0) {

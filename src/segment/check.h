@@ -47,7 +47,7 @@ struct CheckReport {
 };
 
 // Errors: kTooManyOpen when no participant slot is free, kBusy when `repair` was asked for and
-// others are alive, whatever `reach` returns. Broken invariants are in the report.
+// others are alive. Broken invariants, and what `reach` cannot follow, are in the report.
 Result<CheckReport> check_segment(Segment& segment, const CheckOptions& options);
 
 }  // namespace imss::segment

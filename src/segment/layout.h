@@ -205,7 +205,9 @@ struct Participant {
   Word reply;                   // sequence << 16 | code
   Word cleaner;                 // id of who cleans up after this participant, which is dead
   Word claim_bits[8];           // the pages of that arena that it has claimed
-  std::uint64_t reserved2[123];
+  Word copying_dataset;         // of the block whose further copies it is writing; 0: none
+  Word copying_block;
+  std::uint64_t reserved2[121];
 };
 static_assert(sizeof(Participant) == 4096);
 
@@ -213,6 +215,7 @@ enum class Request : std::uint64_t { kNone = 0, kExtents = 1, kPages = 2, kBucke
 
 inline constexpr std::uint32_t kMaxParticipants = 1024;
 inline constexpr std::uint32_t kLimboSlots = 128;
+inline constexpr std::uint32_t kTornPlaces = 32;
 inline constexpr std::uint64_t kLivenessBytes = 64;  // one robust mutex per participant, apart from the data
 
 // --- Superblock ----------------------------------------------------------------------------------------
@@ -254,6 +257,8 @@ struct Superblock {
   Pool pools[2][kClasses];     // [dense, sparse]
   TableRoot tables[kTables];
   Word service_root[64];       // of the engine whose role this is
+  Word torn_lock;
+  Word torn[2 * kTornPlaces];  // {dataset, block}: a writer died before it had written all copies
 };
 static_assert(sizeof(Superblock) <= 2 * kPageBytes);
 

@@ -175,6 +175,22 @@ void release_claim(Segment& segment, Participant& me, Participant& dead) {
   [[maybe_unused]] const Status status = end_claim(segment, me, dead, false);
 }
 
+bool note_torn_copies(Segment& segment, Participant& me, Participant& dead) {
+  const std::uint64_t dataset = dead.copying_dataset.load();
+  if (dataset == 0) return true;
+  Superblock& block = segment.super();
+  Transaction change(segment, me);
+  if (!change.lock(block.torn_lock).ok()) return false;
+  for (std::uint32_t i = 0; i < kTornPlaces; ++i) {
+    if (block.torn[2 * i].load() != 0) continue;
+    change.store(block.torn[2 * i + 1], dead.copying_block.load());
+    change.store(block.torn[2 * i], dataset);
+    change.store(dead.copying_dataset, 0);
+    return change.commit().ok();
+  }
+  return false;
+}
+
 void abandon_move(Segment& segment, Participant& me, Participant& dead) {
   const std::uint64_t key0 = dead.moving_key0.load();
   if (key0 == 0) return;

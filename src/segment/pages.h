@@ -43,6 +43,8 @@ Status finish_claim(Segment& segment, Participant& me);
 
 // Recovery.
 void release_claim(Segment& segment, Participant& me, Participant& dead);
+// Notes that the copies of a block may differ, for whoever repairs them. False when there is no place to note it.
+bool note_torn_copies(Segment& segment, Participant& me, Participant& dead);
 void abandon_move(Segment& segment, Participant& me, Participant& dead);
 
 }  // namespace imss::segment

@@ -122,6 +122,7 @@ void clear_slot(Participant& participant) {
 // Whether the slot owns nothing any more, so that another thread may have it.
 bool owns_nothing(const Participant& participant) {
   return participant.claim_ref.load() == 0 && participant.moving_key0.load() == 0 &&
+         participant.copying_dataset.load() == 0 &&
          std::all_of(std::begin(participant.hand), std::end(participant.hand),
                      [](const Word& word) { return word.load() == 0; });
 }
@@ -306,6 +307,7 @@ void Segment::clean_up_slot(std::uint32_t slot) {
     fault_point("clean_up.begun");
     release_claim(*this, **me, dead);
     abandon_move(*this, **me, dead);
+    note_torn_copies(*this, **me, dead);
     // Its pins go after its claim, which they protect, and before its hand, which they would hold back.
     clear_pins(dead);
     Extents(*this).give_back_hand_of(**me, dead);

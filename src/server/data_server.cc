@@ -42,14 +42,22 @@ Result<std::unique_ptr<DataServer>> DataServer::start(const DataServerOptions& o
   server->owner_pid_ = static_cast<std::uint32_t>(::getpid());
   server->segment_name_ = segment::file_name(segment::Role::kData, options.port, options.rank);
   // The metadata server first: as long as it is missing there is nothing to undo.
-  IMSS_RETURN_IF_ERROR(server->connect());
+  if (!options.join_later) IMSS_RETURN_IF_ERROR(server->connect(options.wait_ms));
   IMSS_RETURN_IF_ERROR(server->start_host());
-  if (const Status status = server->join(); !status.ok()) {
+  if (options.join_later) return server;
+  if (const Status status = server->join_service(0); !status.ok()) {
     server->stop(!server->took_over());
     return status;
   }
-  server->upkeep_thread_ = std::thread([raw = server.get()] { raw->run_upkeep(); });
   return server;
+}
+
+Status DataServer::join_service(int wait_ms) {
+  if (joined()) return {};
+  if (!session_) IMSS_RETURN_IF_ERROR(connect(wait_ms));
+  IMSS_RETURN_IF_ERROR(join());
+  upkeep_thread_ = std::thread([this] { run_upkeep(); });
+  return {};
 }
 
 DataServer::~DataServer() { stop(false); }
@@ -61,8 +69,8 @@ Result<std::unique_ptr<client::Session>> DataServer::open_session() const {
   return client::Session::connect(connect);
 }
 
-Status DataServer::connect() {
-  const Deadline deadline = Deadline::from_now(options_.wait_ms);
+Status DataServer::connect(int wait_ms) {
+  const Deadline deadline = Deadline::from_now(wait_ms);
   while (true) {
     auto session = open_session();
     if (session.ok()) {
@@ -146,11 +154,14 @@ void DataServer::stop(bool retire) {
     stop_requested_.notify_one();
     upkeep_thread_.join();
   }
-  // The record of a detached server stays, so that a later deployment from the metadata file gets
-  // the same server id and with it the instance. Attached servers end with their application.
+  // The record of a detached server stays, as the instance goes on counting with it: a server
+  // started on this port takes its place. Attached servers end with their application.
   if (retire && options_.attached && server_id_ != 0) {
     const Status status = session_->names().leave_server(server_id_);
-    if (!status.ok()) IMSS_LOG_WARN("cannot leave the instance: %s", status.message().c_str());
+    // The metadata server may have gone before, and with it the record.
+    if (!status.ok() && status.code() != Code::kFenced) {
+      IMSS_LOG_WARN("cannot leave the metadata service: %s", status.message().c_str());
+    }
   }
   host_->stop(retire);
 }
@@ -174,7 +185,14 @@ void DataServer::run_upkeep() {
 
 // A metadata server that was retired and started anew has another segment: join that one.
 void DataServer::rejoin_when_retired() {
-  if (session_->names().segment().serving()) return;
+  segment::Segment& metadata = session_->names().segment();
+  if (metadata.serving() && metadata.super().attached != 0 &&
+      metadata.probe(0) != segment::Segment::Liveness::kAlive) {
+    // Its process died and nobody will serve this segment again.
+    metadata.super().state.store(static_cast<std::uint64_t>(segment::State::kFenced));
+    metadata.unlink_name();
+  }
+  if (metadata.serving()) return;
   auto session = open_session();
   if (!session.ok()) return;
   session_ = std::move(*session);
@@ -186,6 +204,7 @@ void DataServer::rejoin_when_retired() {
 
 void DataServer::upkeep() {
   rejoin_when_retired();
+  if (!session_->names().segment().serving()) return;
   if (const Status status = create_instance_when_complete(); !status.ok()) {
     IMSS_LOG_WARN("cannot create the instance: %s", status.message().c_str());
   }
@@ -216,9 +235,9 @@ void DataServer::drop_orphan(std::uint64_t dataset) {
       if (store && !store->erase_range(dataset, 1, last).ok()) return;
     }
   }
-  using client::kLocationBit;
-  if (!store_->erase_range(dataset, kLocationBit | 1, kLocationBit | last).ok()) return;
-  const Status status = store_->erase_inode(dataset);
+  Status status = store_->erase_range(dataset, client::kLocationBit | 1, client::kLocationBit | last);
+  if (status.ok()) status = store_->erase({dataset, client::kNameBlock});
+  if (status.ok()) status = store_->erase_inode(dataset);
   if (!status.ok() && status.code() != Code::kNotFound) {
     IMSS_LOG_WARN("cannot remove dataset %llu: %s", static_cast<unsigned long long>(dataset),
                   status.message().c_str());

@@ -34,6 +34,7 @@ struct DataServerOptions {
   std::uint16_t metadata_port = 5569;
   std::uint32_t server_count = 1;  // of the instance
   bool create_instance = true;     // once all have joined; not when attached
+  bool join_later = false;         // start() does not look for the metadata server, see join()
   std::uint64_t block_bytes = 0;   // default of the instance; 0: 512 KiB
   int wait_ms = 30'000;            // for the metadata server
   std::function<bool()> give_up;   // asked while waiting; may be empty
@@ -49,6 +50,11 @@ class DataServer {
   // Stops and keeps the segment unless it was stopped before.
   ~DataServer();
 
+  // Joins the metadata service after a start with join_later; has no effect when it has joined.
+  // Errors: kNotInitialized (no metadata server within wait_ms), kNotSupported, kSystem.
+  Status join_service(int wait_ms);
+  bool joined() const { return server_id_ != 0; }
+
   const std::string& segment_name() const { return segment_name_; }
   std::uint32_t server_id() const { return server_id_; }
   bool took_over() const { return host_->took_over(); }
@@ -60,7 +66,7 @@ class DataServer {
  private:
   explicit DataServer(DataServerOptions options) : options_(std::move(options)) {}
   Result<std::unique_ptr<client::Session>> open_session() const;
-  Status connect();
+  Status connect(int wait_ms);
   Status start_host();
   Status join();
   Status create_instance_when_complete();

@@ -32,7 +32,8 @@ struct Inode {
   segment::Word version;
   segment::Word extended;      // Ref of extended attributes or a symlink's target, or 0
   segment::Word highest_block; // of a dataset that grows: no data block beyond it was ever begun
-  std::uint64_t reserved[15];
+  segment::Word placement;     // policy | replicas << 8 | server count << 16
+  std::uint64_t reserved[14];
 };
 static_assert(sizeof(Inode) == 256);
 
@@ -67,6 +68,7 @@ struct Attributes {
     const std::uint64_t sized = block_bytes == 0 ? 0 : size / block_bytes + 1;
     return std::max({block_count, highest_block, sized});
   }
+  std::uint64_t placement = 0;  // policy | replicas << 8 | server count << 16
 };
 
 }  // namespace imss::store

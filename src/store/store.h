@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 #include <unordered_set>
 
 #include "base/result.h"
@@ -76,6 +77,14 @@ class Store {
   // Errors: kTooManyOpen when the thread holds kViewPins views.
   Result<View> view(BlockId id, std::uint64_t block_bytes);
   static void release(View& view);
+
+  // --- copies ---
+  // Between the two, this process is writing further copies of the block, of which this server has the first.
+  // Should it die, the block is listed by torn_blocks() until repaired() is called.
+  Status begin_copies(BlockId id);
+  void end_copies();
+  std::vector<BlockId> torn_blocks() const;
+  Status repaired(BlockId id);
 
   // --- inodes ---
   // Errors: kExists.

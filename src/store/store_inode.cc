@@ -64,6 +64,7 @@ Status Store::create_inode(std::uint64_t dataset, const Attributes& attributes) 
   inode->block_bytes.store(attributes.block_bytes);
   inode->block_count.store(attributes.block_count);
   inode->version.store(1);
+  inode->placement.store(attributes.placement);
   segment::fault_point("inode.filled");
   return insert_new(*me, {dataset, 0}, held, kDenseFlag);
 }
@@ -95,6 +96,7 @@ Result<Attributes> Store::attributes(std::uint64_t dataset) {
   out.block_bytes = inode->block_bytes.load();
   out.block_count = inode->block_count.load();
   out.version = inode->version.load();
+  out.placement = inode->placement.load();
   out.highest_block = inode->highest_block.load();
   return out;
 }

@@ -66,10 +66,11 @@ TEST_CASE("a capacity outside the limits is refused") {
   const Directory directory;
   CHECK(Host::start(host_options(15 * kMiB)).code() == Code::kInvalidArgument);
   CHECK(Host::start(host_options(64ULL << 40)).code() == Code::kInvalidArgument);
-  // 16 TiB of addresses.
+#ifndef __SANITIZE_THREAD__  // which leaves fewer addresses than that
   const auto host = Host::start(host_options(1ULL << 40));
   REQUIRE(host.ok());
   CHECK((*host)->segment()->super().address_bytes >= 16ULL << 40);
+#endif
 }
 
 TEST_CASE("a file that is no segment is refused with a sentence") {

@@ -49,6 +49,16 @@ using segment::Values;
 
 constexpr std::uint64_t kMiB = 1 << 20;
 
+// The segments that the test's own thread is registered in, which keeps them mapped until it leaves.
+inline std::vector<std::shared_ptr<Segment>>& joined() {
+  static std::vector<std::shared_ptr<Segment>> segments;
+  return segments;
+}
+inline void leave_all() {
+  for (const auto& segment : joined()) segment->leave();
+  joined().clear();
+}
+
 // Where the segments of one test live; removed with them.
 class Directory {
  public:
@@ -61,6 +71,7 @@ class Directory {
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
   ~Directory() {
+    leave_all();
     ::unsetenv("IMSS_SHM_DIR");
     std::filesystem::remove_all(path_);
   }
@@ -107,6 +118,7 @@ inline std::shared_ptr<Segment> open_segment(const std::string& name = "imss-dat
 inline Participant& self_of(Segment& segment) {
   auto me = segment.self();
   REQUIRE(me.ok());
+  joined().push_back(segment.shared_from_this());
   return **me;
 }
 
@@ -145,6 +157,7 @@ inline Status reach_entries(Segment& segment, const std::function<void(Ref)>& ow
 }
 
 inline CheckReport check(Segment& segment, bool repair = false) {
+  self_of(segment);
   auto report = segment::check_segment(segment, {repair, reach_entries});
   INFO(report.status().message());
   REQUIRE(report.ok());

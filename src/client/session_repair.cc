@@ -1,0 +1,87 @@
+// Making the copies of a block equal again after a writer died between two of them.
+#include <algorithm>
+#include <vector>
+
+#include "base/log.h"
+#include "client/session.h"
+
+namespace imss::client {
+
+using store::BlockId;
+using store::Store;
+
+namespace {
+
+constexpr std::uint32_t kMaxCopies = 3;
+
+// Copies the newest content over the older ones. A writer that comes in between only makes them newer.
+Status level_copies(const InstanceServers& servers, const store::Attributes& attributes, BlockId id,
+                    std::span<const std::uint32_t> positions) {
+  Store* newest = nullptr;
+  std::uint64_t version = 0;
+  for (const std::uint32_t position : positions) {
+    Store* store = servers.stores[position].get();
+    if (store == nullptr || !store->segment().serving()) continue;
+    IMSS_ASSIGN_OR_RETURN(const std::uint64_t found, store->version(id));
+    if (found <= version) continue;
+    newest = store;
+    version = found;
+  }
+  if (newest == nullptr) return {};
+  std::vector<std::byte> content(attributes.block_bytes);
+  for (;;) {
+    IMSS_RETURN_IF_ERROR(newest->get(id, 0, content));
+    IMSS_ASSIGN_OR_RETURN(const std::uint64_t after, newest->version(id));
+    if (after == version) break;
+    version = after;
+  }
+  for (const std::uint32_t position : positions) {
+    Store* store = servers.stores[position].get();
+    if (store == nullptr || store == newest || !store->segment().serving()) continue;
+    store::PutOptions options;
+    options.version = version;
+    options.generation = attributes.generation;
+    auto put = store->put(id, content, options);
+    if (!put.ok()) return put.status();
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Session::repair_copies(const InstanceServers& servers) {
+  for (const auto& store : servers.stores) {
+    if (!store || !store->segment().serving()) continue;
+    for (const BlockId& id : store->torn_blocks()) {
+      for (const auto& home : servers.stores) {
+        if (!home) continue;
+        auto attributes = home->attributes(id.dataset);
+        if (!attributes.ok()) continue;
+        const auto policy = static_cast<Policy>(attributes->placement & 0xff);
+        const auto copies = std::min<std::uint64_t>(attributes->placement >> 8 & 0xff, kMaxCopies);
+        const auto count = std::min<std::uint64_t>(attributes->placement >> 16 & 0xffff, servers.weights.size());
+        PlacementInput input{id.dataset, id.block, attributes->block_count};
+        // A LOCAL block's first copy is on the server where the intent was found, or before it in the list.
+        for (std::uint32_t start = 0; start < (policy == Policy::kLocal ? count : 1); ++start) {
+          input.local_index = start;
+          std::uint32_t positions[kMaxCopies];
+          const std::uint32_t placed =
+              place(policy, input, std::span(servers.weights).first(count), std::span(positions).first(copies));
+          const bool holds = std::any_of(positions, positions + placed, [&](std::uint32_t position) {
+            return servers.stores[position] == store;
+          });
+          if (!holds) continue;
+          if (policy == Policy::kLocal && servers.stores[positions[0]] != store) continue;
+          IMSS_RETURN_IF_ERROR(level_copies(servers, *attributes, id, std::span(positions).first(placed)));
+        }
+        IMSS_LOG_INFO("the copies of block %llu of dataset %llu are equal again",
+                      static_cast<unsigned long long>(id.block), static_cast<unsigned long long>(id.dataset));
+        break;
+      }
+      IMSS_RETURN_IF_ERROR(store->repaired(id));
+    }
+  }
+  return {};
+}
+
+}  // namespace imss::client

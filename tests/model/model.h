@@ -1,0 +1,99 @@
+// What one client was told to be stored: the model, kept in memory that outlives the client.
+//
+// A client writes down the change it is about to ask for, asks, and then flips to the state that the change makes.
+// Whoever comes after it (another client in its place, or the parent) sees the last state that was acknowledged and
+// the one change that may have happened. Owned by one process at a time.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace model {
+
+constexpr std::uint32_t kDirectories = 4;
+constexpr std::uint32_t kFiles = 6;       // places for files in each directory
+constexpr std::uint32_t kBlocks = 4;
+constexpr std::uint32_t kPieces = 8;      // of a block; what is written is whole pieces
+
+// The content of a piece is its stamp over and over; 0 is a hole.
+struct File {
+  std::uint32_t exists = 0;
+  std::uint32_t shape = 0;  // decides block size, policy and copies
+  std::uint64_t size = 0;
+  std::uint32_t pieces[kBlocks][kPieces] = {};
+};
+
+struct Directory {
+  std::uint32_t exists = 0;
+  File files[kFiles];
+
+  bool empty() const;
+};
+
+struct State {
+  std::uint64_t changes = 0;
+  Directory directories[kDirectories];
+};
+
+enum class Kind : std::uint32_t {
+  kCreate, kUnlink, kRename, kMakeDirectory, kRemoveDirectory, kRenameDirectory, kPut, kWrite
+};
+
+struct Place {
+  std::uint32_t directory = 0;
+  std::uint32_t file = 0;
+  bool operator==(const Place&) const = default;
+};
+
+struct Change {
+  Kind kind = Kind::kCreate;
+  Place at;
+  Place to;                    // renames
+  std::uint32_t block = 0;     // from 0
+  std::uint32_t first = 0;     // pieces
+  std::uint32_t count = 0;
+  std::uint32_t stamp = 0;
+  std::uint32_t shape = 0;     // creation
+};
+
+struct Shape {
+  std::uint64_t piece_bytes;
+  bool grows;
+  std::uint8_t policy;
+  std::uint32_t copies;
+  std::uint64_t block_bytes() const { return piece_bytes * kPieces; }
+};
+Shape shape_of(std::uint32_t shape);
+
+// The code that the store must answer with, and what the state is after success.
+imss::Code expected(const State& state, const Change& change);
+void apply(State& state, const Change& change);
+
+// Content of the pieces first..first+count of a block.
+std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first, std::uint32_t count);
+
+std::string describe(const Change& change);
+
+// In shared memory.
+struct Journal {
+  State states[2];
+  std::atomic<std::uint32_t> current{0};
+  Change change;
+  std::atomic<std::uint64_t> change_number{0};  // of `change`: may have happened when it is one ahead of the state
+  std::atomic<std::uint64_t> operations{0};     // reads included
+  char failure[1024] = {};
+
+  const State& state() const { return states[current.load()]; }
+  bool undecided() const { return change_number.load() == state().changes + 1; }
+  void announce(const Change& next);
+  // The announced change happened, or did not.
+  void decide(bool happened);
+};
+
+}  // namespace model
