@@ -241,10 +241,10 @@ Status measure_first_write(const BenchStore& store, const BlockCase& block_case,
   IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
   RaceOptions options = race_options(block_case);
   options.most_operations = std::max<std::uint64_t>(1, kNewBytesPerRound / block_case.block_bytes);
-  // The calibration writes up to twice a round's bytes, the warm-up one round.
+  // The calibration writes up to eight times a round's bytes, the warm-up one round.
   const std::uint64_t most_bytes =
-      std::max(kNewBytesPerRound, block_case.block_bytes) * (options.rounds + 4);
-  touch_memory(4 * most_bytes);
+      std::max(kNewBytesPerRound, block_case.block_bytes) * (options.rounds + 9);
+  touch_memory(3 * most_bytes);
   const auto fresh = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
     IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
                           BlockWorker::make(store, block_case, session.get(), index));

@@ -32,6 +32,8 @@ using imss::bench::WorkerKind;
 
 constexpr int kExitUsage = 2;
 constexpr std::uint64_t kRandomBytes = 512 * kMiB;
+// Enough blocks that the steps in which tables grow do not matter.
+constexpr std::uint64_t kOverheadBytes = 256 * kMiB;
 
 struct Options {
   std::vector<std::uint64_t> sizes = {4 * kKiB, 64 * kKiB, kMiB, 16 * kMiB};
@@ -203,7 +205,9 @@ Status measure_single(const BenchStore& store, const Options& options, Report& r
   block_case.random = true;
   block_case.working_set_bytes = options.quick ? 2 * options.working_set : kRandomBytes;
   report.progress("blocks at random");
-  IMSS_RETURN_IF_ERROR(measure_overhead(store, block_case, report));
+  BlockCase overhead = block_case;
+  overhead.working_set_bytes = std::max(overhead.working_set_bytes, kOverheadBytes);
+  IMSS_RETURN_IF_ERROR(measure_overhead(store, overhead, report));
   IMSS_RETURN_IF_ERROR(measure_warm(store, block_case, report));
   block_case.random = false;
   for (const std::uint64_t bytes : options.sizes) {
