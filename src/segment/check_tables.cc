@@ -68,9 +68,9 @@ void CheckPass::look_at_bucket(Table& table, std::uint32_t index, std::uint64_t 
   entries_[index] += copy.entries.size();
   const std::uint64_t buckets = table.buckets();
   for (std::size_t i = 0; i < copy.entries.size(); ++i) {
-    const auto& [key, tag] = copy.entries[i];
+    const Key key = copy.entries[i].key;
     const std::uint64_t hash = hash_of(key);
-    if (tag_of(hash) != tag) error(place, "an entry's tag is not that of its key");
+    if (tag_of(hash) != copy.entries[i].tag) error(place, "an entry's tag is not that of its key");
     if (Table::bucket_index(hash, buckets) != bucket) error(place, "an entry belongs elsewhere");
     const auto same = [&](const ChainCopy::Place& other) { return other.key == key; };
     if (std::any_of(copy.entries.begin(), copy.entries.begin() + static_cast<std::ptrdiff_t>(i), same)) {

@@ -52,10 +52,12 @@ void fault_reload() {
   if (trace != nullptr && armed.trace_fd < 0) {
     armed.trace_fd = ::open(trace, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   }
-  fault_armed.store(!armed.name.empty() || armed.trace_fd >= 0, std::memory_order_relaxed);
+  // Publishes what is armed, to threads that run already too.
+  fault_armed.store(!armed.name.empty() || armed.trace_fd >= 0, std::memory_order_release);
 }
 
 void fault_hit(const char* name) {
+  if (!fault_armed.load(std::memory_order_acquire)) return;
   Fault& armed = fault();
   if (armed.trace_fd >= 0) {
     const std::string line = std::string(name) + "\n";
