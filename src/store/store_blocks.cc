@@ -27,16 +27,21 @@ Result<Store::Pinned> Store::pin(Participant& me, BlockId id, std::uint32_t pin_
   segment::Word& word = me.pins[pin_slot];
   for (;;) {
     IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned.snapshot));
-    if (pinned.snapshot.entry == nullptr) return pinned;
+    if (pinned.snapshot.entry == nullptr) {
+      pinned.ref = {};  // of an earlier look, at what has been removed meanwhile
+      return pinned;
+    }
     pinned.ref = Ref(pinned.snapshot.values.value0).bare();
     if (!segment_->valid_ref(pinned.ref)) {
       return Status(Code::kCorrupt, "block " + std::to_string(id.block) + " of dataset " +
                                         std::to_string(id.dataset) + " has a damaged reference");
     }
+    fault_point("block.found");
     word.store(pinned.ref.with(flags).word(), std::memory_order_seq_cst);
     // Looked at again after pinning: if the entry still stands, whoever replaces it now sees the pin.
     if (blocks_.unchanged(pinned.snapshot)) {
       pinned.pin = &word;
+      fault_point("block.pinned");
       return pinned;
     }
     word.store(0, std::memory_order_release);
@@ -294,6 +299,7 @@ Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
       }
       continue;
     }
+    fault_point("block.view_found");
     me->view_count.fetch_add(1);  // before the pin: others skip the pins of participants without views
     free_pin->store(ref.word(), std::memory_order_seq_cst);
     if (blocks_.unchanged(snapshot)) {

@@ -384,6 +384,18 @@ std::uint64_t stored(World& world) {
   return count;
 }
 
+std::size_t directories(World& world) {
+  std::set<std::uint64_t> known;
+  imss::segment::Table table(*world.metadata().hosted, imss::segment::kDirectoryTable);
+  REQUIRE(table
+              .for_each([&](imss::segment::Key key, const imss::segment::Values&) {
+                known.insert(key.first);
+                return true;
+              })
+              .ok());
+  return known.size();
+}
+
 void prepare_kept(World& world) { make(world, "kept/data", blocks_of(5000, kKeptBlocks), kKeptBlocks, 700); }
 
 void look_at_kept(World& world) {
@@ -455,8 +467,11 @@ void kill_everywhere(const Operation& operation) {
       }
       world.upkeep();
       world.require_sound();
-      REQUIRE(world.session().destroy_instance("w").ok());
+      const Status destroyed = world.session().destroy_instance("w");
+      INFO(destroyed.message());
+      REQUIRE(destroyed.ok());
       CHECK(stored(world) == 0);
+      CHECK(directories(world) == 1 + world.names().instances()->size());
     }
   }
 }
