@@ -1,5 +1,5 @@
-// Processes that are stopped in the middle of an operation: they hold back what they have pinned and nothing else, and
-// what they find when they wake up is right.
+// Processes that are stopped in the middle of an operation: they hold back what they have pinned
+// and nothing else, and what they find when they wake up is right.
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -50,7 +50,8 @@ constexpr std::size_t kBytes = 64 * kKiB;
 
 // Other contents, which reuse whatever can be reused.
 void put_others(DataEngine& engine) {
-  for (std::uint64_t block = 2; block < 12; ++block) REQUIRE(engine.store.put({1, block}, stamped(kBytes, 90)).ok());
+  for (std::uint64_t block = 2; block < 12; ++block)
+    REQUIRE(engine.store.put({1, block}, stamped(kBytes, 90)).ok());
 }
 
 }  // namespace
@@ -90,7 +91,9 @@ TEST_CASE("a writer that was stopped does not write into what others have now", 
   DataEngine engine;
   REQUIRE(engine.store.put({1, 1}, stamped(kBytes, 1)).ok());
   const std::string point = GENERATE("block.found", "block.pinned");
-  Stopped writer(point, [&] { return engine.store.write({1, 1}, 0, stamped(kBytes, 66), kBytes).ok(); });
+  Stopped writer(point, [&] {
+    return engine.store.write({1, 1}, 0, stamped(kBytes, 66), kBytes).ok();
+  });
   REQUIRE(engine.store.erase({1, 1}).ok());
   put_others(engine);
   CHECK(writer.is_content_when_it_wakes_up());
@@ -103,14 +106,17 @@ TEST_CASE("a writer that was stopped does not write into what others have now", 
   engine.hosted.require_sound();
 }
 
-TEST_CASE("a first writer stopped with its claim costs others a timeout on those pages only", "[store]") {
+TEST_CASE("a first writer stopped with its claim costs others a timeout on those pages only",
+          "[store]") {
   DataEngine engine;
   constexpr std::size_t kBlockBytes = 1024 * kKiB;
   REQUIRE(engine.store.write({1, 1}, 0, stamped(kBytes + 8, 1), kBlockBytes).ok());
-  Stopped writer("pages.claimed",
-                 [&] { return engine.store.write({1, 1}, 512 * kKiB, stamped(kBytes, 2), kBlockBytes).ok(); });
+  Stopped writer("pages.claimed", [&] {
+    return engine.store.write({1, 1}, 512 * kKiB, stamped(kBytes, 2), kBlockBytes).ok();
+  });
   imss::segment::set_thread_deadline_ms(50);
-  CHECK(engine.store.write({1, 1}, 512 * kKiB, stamped(8, 3), kBlockBytes).code() == imss::Code::kTimedOut);
+  CHECK(engine.store.write({1, 1}, 512 * kKiB, stamped(8, 3), kBlockBytes).code() ==
+        imss::Code::kTimedOut);
   imss::segment::set_thread_deadline_ms(0);
   CHECK(engine.store.write({1, 1}, 900 * kKiB, stamped(kBytes, 4), kBlockBytes).ok());
   std::vector<std::byte> out(kBytes);
@@ -123,7 +129,8 @@ TEST_CASE("a first writer stopped with its claim costs others a timeout on those
   engine.hosted.require_sound();
 }
 
-TEST_CASE("whoever looks up a name and is stopped finds what the name stands for when it wakes up", "[namespace]") {
+TEST_CASE("whoever looks up a name and is stopped finds what the name stands for when it wakes up",
+          "[namespace]") {
   NameEngine engine;
   const auto create = [&](const std::string& name) {
     imss::metadata::EntryInfo info;
@@ -141,7 +148,8 @@ TEST_CASE("whoever looks up a name and is stopped finds what the name stands for
   Stopped reader("names.found", [&] {
     std::uint64_t wanted = 0;
     auto found = engine.names.lookup(imss::metadata::kInstancesDirectory, "name");
-    return ::read(ends[0], &wanted, sizeof(wanted)) == sizeof(wanted) && found.ok() && found->id == wanted;
+    return ::read(ends[0], &wanted, sizeof(wanted)) == sizeof(wanted) && found.ok() &&
+           found->id == wanted;
   });
   auto removed = engine.names.remove(imss::metadata::kInstancesDirectory, "name");
   REQUIRE(removed.ok());
