@@ -1,5 +1,5 @@
-// What the tests of the engines share: hosted segments, a whole store in one process, blocks that show torn
-// copies, and the check of a segment with its leaks.
+// What the tests of the engines share: hosted segments, a whole store in one process, blocks that
+// show torn copies, and the check of a segment with its leaks.
 #pragma once
 
 #include <unistd.h>
@@ -41,8 +41,9 @@ class HostedSegment {
     imss::segment::HostOptions options;
     options.create.role = role;
     options.create.capacity_bytes = capacity_bytes;
-    options.name = std::string(role == imss::segment::Role::kData ? "imss-data-" : "imss-metadata-") + "test" +
-                   std::to_string(::getpid()) + "-" + std::to_string(made.fetch_add(1));
+    options.name =
+        std::string(role == imss::segment::Role::kData ? "imss-data-" : "imss-metadata-") + "test" +
+        std::to_string(::getpid()) + "-" + std::to_string(made.fetch_add(1));
     auto host = imss::segment::Host::start(options);
     INFO(host.status().message());
     REQUIRE(host.ok());
@@ -105,7 +106,8 @@ struct NameEngine {
 class World {
  public:
   explicit World(std::uint32_t data_servers = 2, std::uint64_t capacity_bytes = 64 * kMiB) {
-    for (std::uint32_t i = 0; i < data_servers; ++i) data_.push_back(std::make_unique<DataEngine>(capacity_bytes));
+    for (std::uint32_t i = 0; i < data_servers; ++i)
+      data_.push_back(std::make_unique<DataEngine>(capacity_bytes));
     auto session = imss::client::Session::connect_segment(metadata_.hosted.segment()->name());
     REQUIRE(session.ok());
     session_ = std::move(*session);
@@ -140,7 +142,9 @@ class World {
     REQUIRE(session_->reap().ok());
     for (const auto& server : data_) {
       REQUIRE(server->store
-                  .sweep([&](std::uint64_t dataset) { CHECK(session_->drop_orphan("w", dataset).ok()); })
+                  .sweep([&](std::uint64_t dataset) {
+                    CHECK(session_->drop_orphan("w", dataset).ok());
+                  })
                   .ok());
     }
   }
@@ -172,7 +176,8 @@ inline std::uint64_t stamp_at(std::span<const std::byte> content, std::size_t at
 }
 inline bool is_stamped(std::span<const std::byte> content, std::uint64_t stamp) {
   for (std::size_t at = 0; at < content.size(); at += sizeof(stamp)) {
-    if (std::memcmp(content.data() + at, &stamp, std::min(sizeof(stamp), content.size() - at)) != 0) return false;
+    if (std::memcmp(content.data() + at, &stamp, std::min(sizeof(stamp), content.size() - at)) != 0)
+      return false;
   }
   return true;
 }

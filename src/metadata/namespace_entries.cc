@@ -106,6 +106,7 @@ Result<Namespace::Found> Namespace::find_entry(Participant& me, std::uint64_t pa
     IMSS_RETURN_IF_ERROR(entries_.find(name_key(parent, name, salt), &snapshot));
     if (snapshot.entry != nullptr) {
       const Ref ref = Ref(snapshot.values.value0).bare();
+      fault_point("names.found");
       const PinGuard guard(me.pins[kEntryPin], ref);
       if (!entries_.unchanged(snapshot)) continue;
       Found found;

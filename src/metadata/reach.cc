@@ -12,11 +12,10 @@ using segment::Values;
 Status visit_owned(segment::Segment& segment, const std::function<void(Ref owned)>& owns) {
   for (const std::uint32_t table :
        {segment::kEntryTable, segment::kDirectoryTable, segment::kServiceTable}) {
-    IMSS_RETURN_IF_ERROR(
-        segment::Table(segment, table).for_each([&](Key, const Values& values) {
-          owns(Ref(values.value0).bare());
-          return true;
-        }));
+    IMSS_RETURN_IF_ERROR(segment::Table(segment, table).for_each([&](Key, const Values& values) {
+      owns(Ref(values.value0).bare());
+      return true;
+    }));
   }
   const auto& root = segment.super().service_root;
   const std::uint64_t ring = root[kRingOffset].load();

@@ -1,4 +1,5 @@
-// Which extents of a metadata server's segment the namespace engine owns: for the checker. Stateless; any thread.
+// Which extents of a metadata server's segment the namespace engine owns: for the checker.
+// Stateless; any thread.
 #pragma once
 
 #include <functional>
@@ -8,8 +9,8 @@
 
 namespace imss::metadata {
 
-// Calls `owns` for the record of every entry, directory, instance and server, for the chunks of directories and for
-// the journaller's ring. Fits segment::ReachVisitor. Errors: kTimedOut.
+// Calls `owns` for the record of every entry, directory, instance and server, for the chunks of
+// directories and for the journaller's ring. Fits segment::ReachVisitor. Errors: kTimedOut.
 Status visit_owned(segment::Segment& segment, const std::function<void(segment::Ref owned)>& owns);
 
 }  // namespace imss::metadata

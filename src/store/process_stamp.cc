@@ -20,8 +20,8 @@ std::uint64_t stamp_of(std::uint32_t pid) {
   ::close(fd);
   if (length <= 0) return 0;
   const std::string_view stat(text, static_cast<std::size_t>(length));
-  // The program's name is in parentheses and may hold anything; the state follows it, and the start time is
-  // nineteen fields further.
+  // The program's name is in parentheses and may hold anything; the state follows it, and the start
+  // time is nineteen fields further.
   std::size_t at = stat.rfind(')');
   if (at == std::string_view::npos || at + 2 >= stat.size()) return 0;
   at += 2;

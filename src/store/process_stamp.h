@@ -1,7 +1,8 @@
-// Which process has a dataset open, for the time when none of its threads is registered in the segment.
+// Which process has a dataset open, for the time when none of its threads is registered in the
+// segment.
 //
-// A stamp is {start time, process id}, so that a process id that was given out again is another process. Stateless
-// but for the stamp of this process; any thread.
+// A stamp is {start time, process id}, so that a process id that was given out again is another
+// process. Stateless but for the stamp of this process; any thread.
 #pragma once
 
 #include <cstdint>

@@ -44,10 +44,12 @@ Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint
     }
     const std::byte* content = segment_->base() + pinned->ref.offset();
     for (std::uint64_t at = 0; at < kPrefetchBytes; at += kCacheLineBytes) __builtin_prefetch(content + at);
+    fault_point("block.found");
     word.store(pinned->ref.with(flags).word(), std::memory_order_seq_cst);
     // Looked at again after pinning: if the entry still stands, whoever replaces it now sees the pin.
     if (blocks_.unchanged(pinned->snapshot)) {
       pinned->pin = &word;
+      fault_point("block.pinned");
       return {};
     }
     word.store(0, std::memory_order_release);
@@ -314,6 +316,7 @@ Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
       }
       continue;
     }
+    fault_point("block.view_found");
     me->view_count.fetch_add(1);  // before the pin: others skip the pins of participants without views
     free_pin->store(ref.word(), std::memory_order_seq_cst);
     if (blocks_.unchanged(snapshot)) {

@@ -10,13 +10,15 @@ namespace model {
 using imss::Code;
 
 bool Directory::empty() const {
-  return std::none_of(std::begin(files), std::end(files), [](const File& file) { return file.exists != 0; });
+  return std::none_of(std::begin(files), std::end(files),
+                      [](const File& file) { return file.exists != 0; });
 }
 
 Shape shape_of(std::uint32_t shape) {
   constexpr std::uint64_t kPieceBytes[] = {125, 2560, 12'800, 51};
   const auto& policies = imss::kAllPolicies;
-  return {kPieceBytes[shape % 4], shape % 3 != 0, static_cast<std::uint8_t>(policies[shape % std::size(policies)]),
+  return {kPieceBytes[shape % 4], shape % 3 != 0,
+          static_cast<std::uint8_t>(policies[shape % std::size(policies)]),
           shape % 5 == 0 ? 2U : 1U};
 }
 
@@ -33,10 +35,13 @@ Code expected(const State& state, const Change& change) {
     case Kind::kMakeDirectory:
       return directory.exists != 0 ? Code::kExists : Code::kOk;
     case Kind::kRemoveDirectory:
-      return directory.exists == 0 ? Code::kNotFound : directory.empty() ? Code::kOk : Code::kNotEmpty;
+      return directory.exists == 0 ? Code::kNotFound
+             : directory.empty()   ? Code::kOk
+                                   : Code::kNotEmpty;
     case Kind::kRenameDirectory:
       if (directory.exists == 0) return Code::kNotFound;
-      return target.exists != 0 && !target.empty() && &target != &directory ? Code::kNotEmpty : Code::kOk;
+      return target.exists != 0 && !target.empty() && &target != &directory ? Code::kNotEmpty
+                                                                            : Code::kOk;
     case Kind::kUnlink:
     case Kind::kPut:
     case Kind::kWrite:
@@ -79,14 +84,16 @@ void apply(State& state, const Change& change) {
       std::fill(std::begin(file.pieces[change.block]), std::end(file.pieces[change.block]), 0);
       [[fallthrough]];
     case Kind::kWrite:
-      for (std::uint32_t i = 0; i < change.count; ++i) file.pieces[change.block][change.first + i] = change.stamp;
+      for (std::uint32_t i = 0; i < change.count; ++i)
+        file.pieces[change.block][change.first + i] = change.stamp;
       file.size = std::max(file.size, change.block * shape.block_bytes() +
                                           (change.first + change.count) * shape.piece_bytes);
       return;
   }
 }
 
-std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first, std::uint32_t count) {
+std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first,
+                                  std::uint32_t count) {
   const std::uint64_t piece_bytes = shape_of(file.shape).piece_bytes;
   std::vector<std::byte> content(count * piece_bytes);
   for (std::size_t at = 0; at < content.size(); ++at) {
@@ -97,8 +104,8 @@ std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::ui
 }
 
 std::string describe(const Change& change) {
-  constexpr const char* kNames[] = {"create", "unlink", "rename", "mkdir", "rmdir", "rename of directory", "put",
-                                    "write"};
+  constexpr const char* kNames[] = {
+      "create", "unlink", "rename", "mkdir", "rmdir", "rename of directory", "put", "write"};
   return std::string(kNames[static_cast<std::uint32_t>(change.kind)]) + " d" +
          std::to_string(change.at.directory) + "/f" + std::to_string(change.at.file) + " to d" +
          std::to_string(change.to.directory) + "/f" + std::to_string(change.to.file) + ", block " +

@@ -1,8 +1,9 @@
 // What one client was told to be stored: the model, kept in memory that outlives the client.
 //
-// A client writes down the change it is about to ask for, asks, and then flips to the state that the change makes.
-// Whoever comes after it (another client in its place, or the parent) sees the last state that was acknowledged and
-// the one change that may have happened. Owned by one process at a time.
+// A client writes down the change it is about to ask for, asks, and then flips to the state that
+// the change makes. Whoever comes after it (another client in its place, or the parent) sees the
+// last state that was acknowledged and the one change that may have happened. Owned by one process
+// at a time.
 #pragma once
 
 #include <array>
@@ -17,9 +18,9 @@
 namespace model {
 
 constexpr std::uint32_t kDirectories = 4;
-constexpr std::uint32_t kFiles = 6;       // places for files in each directory
+constexpr std::uint32_t kFiles = 6;  // places for files in each directory
 constexpr std::uint32_t kBlocks = 4;
-constexpr std::uint32_t kPieces = 8;      // of a block; what is written is whole pieces
+constexpr std::uint32_t kPieces = 8;  // of a block; what is written is whole pieces
 
 // The content of a piece is its stamp over and over; 0 is a hole.
 struct File {
@@ -42,7 +43,14 @@ struct State {
 };
 
 enum class Kind : std::uint32_t {
-  kCreate, kUnlink, kRename, kMakeDirectory, kRemoveDirectory, kRenameDirectory, kPut, kWrite
+  kCreate,
+  kUnlink,
+  kRename,
+  kMakeDirectory,
+  kRemoveDirectory,
+  kRenameDirectory,
+  kPut,
+  kWrite
 };
 
 struct Place {
@@ -54,12 +62,12 @@ struct Place {
 struct Change {
   Kind kind = Kind::kCreate;
   Place at;
-  Place to;                    // renames
-  std::uint32_t block = 0;     // from 0
-  std::uint32_t first = 0;     // pieces
+  Place to;                 // renames
+  std::uint32_t block = 0;  // from 0
+  std::uint32_t first = 0;  // pieces
   std::uint32_t count = 0;
   std::uint32_t stamp = 0;
-  std::uint32_t shape = 0;     // creation
+  std::uint32_t shape = 0;  // creation
 };
 
 struct Shape {
@@ -76,7 +84,8 @@ imss::Code expected(const State& state, const Change& change);
 void apply(State& state, const Change& change);
 
 // Content of the pieces first..first+count of a block.
-std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first, std::uint32_t count);
+std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first,
+                                  std::uint32_t count);
 
 std::string describe(const Change& change);
 
@@ -85,8 +94,9 @@ struct Journal {
   State states[2];
   std::atomic<std::uint32_t> current{0};
   Change change;
-  std::atomic<std::uint64_t> change_number{0};  // of `change`: may have happened when it is one ahead of the state
-  std::atomic<std::uint64_t> operations{0};     // reads included
+  std::atomic<std::uint64_t> change_number{
+      0};  // of `change`: may have happened when it is one ahead of the state
+  std::atomic<std::uint64_t> operations{0};  // reads included
   char failure[1024] = {};
 
   const State& state() const { return states[current.load()]; }

@@ -26,13 +26,15 @@ constexpr std::uint32_t kSharedNames = 8;
 // Closes the dataset at the end.
 class Opened {
  public:
-  Opened(Session& session, imss::Result<std::int32_t> handle) : session_(session), handle_(std::move(handle)) {
+  Opened(Session& session, imss::Result<std::int32_t> handle)
+      : session_(session), handle_(std::move(handle)) {
     if (!handle_.ok()) return;
     auto dataset = session.dataset(*handle_);
     if (dataset.ok()) dataset_ = *dataset;
   }
   ~Opened() {
-    if (handle_.ok()) [[maybe_unused]] const Status status = session_.release(*handle_);
+    if (handle_.ok()) [[maybe_unused]]
+      const Status status = session_.release(*handle_);
   }
   Status status() const { return handle_.status(); }
   Dataset& operator*() const { return *dataset_; }
@@ -56,7 +58,8 @@ DatasetOptions options_of(std::uint32_t number) {
 Uri shared(const std::string& name) { return {kInstance, "shared/" + name}; }
 
 bool one_stamp(const std::vector<std::byte>& content) {
-  return std::all_of(content.begin(), content.end(), [&](std::byte byte) { return byte == content.front(); });
+  return std::all_of(content.begin(), content.end(),
+                     [&](std::byte byte) { return byte == content.front(); });
 }
 
 }  // namespace
@@ -83,7 +86,8 @@ Uri Client::uri(Place place) const {
   return file;
 }
 
-// --- changes -------------------------------------------------------------------------------------------
+// --- changes
+// -------------------------------------------------------------------------------------------
 
 Change Client::draw_change() {
   constexpr Kind kOften[] = {Kind::kPut,    Kind::kPut,    Kind::kPut,    Kind::kWrite,
@@ -91,9 +95,12 @@ Change Client::draw_change() {
                              Kind::kUnlink, Kind::kRename, Kind::kRename, Kind::kMakeDirectory};
   constexpr Kind kSeldom[] = {Kind::kRemoveDirectory, Kind::kRenameDirectory, Kind::kMakeDirectory};
   Change change;
-  change.kind = random(16) == 0 ? kSeldom[random(std::size(kSeldom))] : kOften[random(std::size(kOften))];
-  change.at = {static_cast<std::uint32_t>(random(kDirectories)), static_cast<std::uint32_t>(random(kFiles))};
-  change.to = {static_cast<std::uint32_t>(random(kDirectories)), static_cast<std::uint32_t>(random(kFiles))};
+  change.kind =
+      random(16) == 0 ? kSeldom[random(std::size(kSeldom))] : kOften[random(std::size(kOften))];
+  change.at = {static_cast<std::uint32_t>(random(kDirectories)),
+               static_cast<std::uint32_t>(random(kFiles))};
+  change.to = {static_cast<std::uint32_t>(random(kDirectories)),
+               static_cast<std::uint32_t>(random(kFiles))};
   change.block = static_cast<std::uint32_t>(random(kBlocks));
   change.first = change.kind == Kind::kWrite ? static_cast<std::uint32_t>(random(kPieces)) : 0;
   change.count = 1 + static_cast<std::uint32_t>(random(kPieces - change.first));
@@ -154,21 +161,23 @@ bool Client::change(const Change& change) {
   return true;
 }
 
-// --- comparisons -----------------------------------------------------------------------------------------
+// --- comparisons
+// -----------------------------------------------------------------------------------------
 
 bool Client::check_file(Place place) {
   const File& known = file(place);
   const bool there = state().directories[place.directory].exists != 0 && known.exists != 0;
   Opened dataset(session_, session_.open(uri(place)));
   if (!there) {
-    return dataset.status().code() == Code::kNotFound || fail(format_uri(uri(place)) + " is there and should not");
+    return dataset.status().code() == Code::kNotFound ||
+           fail(format_uri(uri(place)) + " is there and should not");
   }
   if (!dataset.status().ok()) return fail(dataset.status().message());
   const auto attributes = session_.attributes(*dataset);
   if (!attributes.ok()) return fail(attributes.status().message());
   if (attributes->size != known.size) {
-    return fail(format_uri(uri(place)) + " has " + std::to_string(attributes->size) + " bytes instead of " +
-                std::to_string(known.size));
+    return fail(format_uri(uri(place)) + " has " + std::to_string(attributes->size) +
+                " bytes instead of " + std::to_string(known.size));
   }
   for (std::uint32_t block = 0; block < kBlocks; ++block) {
     const auto wanted = content_of(known, block, 0, kPieces);
@@ -176,9 +185,10 @@ bool Client::check_file(Place place) {
     const Status status = session_.get(*dataset, block + 1, 0, content);
     if (!status.ok()) return fail(status.message());
     if (content == wanted) continue;
-    const auto at = std::mismatch(content.begin(), content.end(), wanted.begin()).first - content.begin();
-    return fail(format_uri(uri(place)) + ": block " + std::to_string(block + 1) + " differs at byte " +
-                std::to_string(at));
+    const auto at =
+        std::mismatch(content.begin(), content.end(), wanted.begin()).first - content.begin();
+    return fail(format_uri(uri(place)) + ": block " + std::to_string(block + 1) +
+                " differs at byte " + std::to_string(at));
   }
   return true;
 }
@@ -187,7 +197,8 @@ bool Client::check_directory(std::uint32_t number) {
   const Directory& directory = state().directories[number];
   std::vector<imss::metadata::EntryInfo> entries;
   const auto listed = session_.list(uri(number), 0, 1000, &entries);
-  if (directory.exists == 0) return listed.code() == Code::kNotFound || fail("a removed directory is listed");
+  if (directory.exists == 0)
+    return listed.code() == Code::kNotFound || fail("a removed directory is listed");
   if (!listed.ok()) return fail(listed.status().message());
   std::set<std::string> names;
   for (const auto& entry : entries) names.insert(entry.name);
@@ -195,7 +206,8 @@ bool Client::check_directory(std::uint32_t number) {
   for (std::uint32_t i = 0; i < kFiles; ++i) {
     if (directory.files[i].exists != 0) wanted.insert("f" + std::to_string(i));
   }
-  return (names == wanted && names.size() == entries.size()) || fail(format_uri(uri(number)) + " lists other names");
+  return (names == wanted && names.size() == entries.size()) ||
+         fail(format_uri(uri(number)) + " lists other names");
 }
 
 bool Client::verify() {
@@ -208,10 +220,11 @@ bool Client::verify() {
   return true;
 }
 
-// --- after a death -----------------------------------------------------------------------------------------
+// --- after a death
+// -----------------------------------------------------------------------------------------
 
-// A put is there as a whole or not; of a write each byte may be the old or the new one. What was begun is then done
-// again, so that all that goes with it (copies, the size) is certain.
+// A put is there as a whole or not; of a write each byte may be the old or the new one. What was
+// begun is then done again, so that all that goes with it (copies, the size) is certain.
 bool Client::resolve_data(const Change& change) {
   const File& before = file(change.at);
   State after = state();
@@ -263,7 +276,8 @@ bool Client::resolve() {
       journal_.decide(!exists(uri(change.at.directory)));
       return true;
     case Kind::kRenameDirectory:
-      journal_.decide(change.at.directory == change.to.directory || !exists(uri(change.at.directory)));
+      journal_.decide(change.at.directory == change.to.directory ||
+                      !exists(uri(change.at.directory)));
       return true;
     case Kind::kPut:
     case Kind::kWrite:
@@ -277,18 +291,21 @@ bool Client::take_over() {
     const Status made = session_.make_directory({kInstance, path}, 0755, true);
     if (!made.ok()) return fail(made.message());
   }
-  const Status made = session_.make_directory({kInstance, "p" + std::to_string(number_)}, 0755, true);
+  const Status made =
+      session_.make_directory({kInstance, "p" + std::to_string(number_)}, 0755, true);
   if (!made.ok()) return fail(made.message());
   DatasetOptions options;
   options.block_bytes = kSharedBlockBytes;
   options.block_count = kSharedBlocks;
   Opened data(session_, session_.create(shared("data"), options));
-  if (!data.status().ok() && data.status().code() != Code::kExists) return fail(data.status().message());
+  if (!data.status().ok() && data.status().code() != Code::kExists)
+    return fail(data.status().message());
   if (journal_.undecided() && !resolve()) return false;
   return verify();
 }
 
-// --- what all share --------------------------------------------------------------------------------------
+// --- what all share
+// --------------------------------------------------------------------------------------
 
 bool Client::share() {
   const std::uint64_t which = random(4);
@@ -313,15 +330,27 @@ bool Client::share() {
   const Uri to = name();
   Status status;
   switch (random(6)) {
-    case 0: status = Opened(session_, session_.create(from, options_of(1))).status(); break;
-    case 1: status = session_.unlink(from); break;
-    case 2: status = session_.make_directory(from, 0755, false); break;
-    case 3: status = session_.remove_directory(from); break;
-    default: status = session_.rename(from, to); break;
+    case 0:
+      status = Opened(session_, session_.create(from, options_of(1))).status();
+      break;
+    case 1:
+      status = session_.unlink(from);
+      break;
+    case 2:
+      status = session_.make_directory(from, 0755, false);
+      break;
+    case 3:
+      status = session_.remove_directory(from);
+      break;
+    default:
+      status = session_.rename(from, to);
+      break;
   }
-  constexpr Code kPossible[] = {Code::kOk,       Code::kNotFound,    Code::kExists,   Code::kIsDirectory,
-                                Code::kNotEmpty, Code::kNotDirectory, Code::kWouldCycle};
-  return std::find(std::begin(kPossible), std::end(kPossible), status.code()) != std::end(kPossible) ||
+  constexpr Code kPossible[] = {Code::kOk,          Code::kNotFound, Code::kExists,
+                                Code::kIsDirectory, Code::kNotEmpty, Code::kNotDirectory,
+                                Code::kWouldCycle};
+  return std::find(std::begin(kPossible), std::end(kPossible), status.code()) !=
+             std::end(kPossible) ||
          fail("a shared name: " + status.message());
 }
 
@@ -333,7 +362,8 @@ std::string verify_shared(Session& session) {
     std::vector<imss::metadata::EntryInfo> entries;
     const auto listed = session.list(directory, 0, 1000, &entries);
     if (!listed.ok()) return listed.status().message();
-    if (session.attributes(directory)->size != entries.size()) return format_uri(directory) + " counts its names wrong";
+    if (session.attributes(directory)->size != entries.size())
+      return format_uri(directory) + " counts its names wrong";
     for (const auto& entry : entries) {
       const Uri path{kInstance, directory.path + "/" + entry.name};
       if (entry.type == imss::metadata::NodeType::kDirectory) {
@@ -346,24 +376,30 @@ std::string verify_shared(Session& session) {
   return "";
 }
 
-// --- one step ------------------------------------------------------------------------------------------------
+// --- one step
+// ------------------------------------------------------------------------------------------------
 
 // Death at a fault point, or at whatever instruction is executed a moment from now.
 void Client::arm() {
-  constexpr const char* kPoints[] = {
-      "transaction.prepared", "transaction.committed", "transaction.applying", "transaction.applied",
-      "put.filled",           "put.published",         "write.filled",         "write.range_made",
-      "pages.claimed",        "pages.filled",          "move.announced",       "move.copied",
-      "extents.refilled",     "table.split",           "names.prepared",       "names.removed",
-      "names.renamed",        "names.rename_prepared", "create.inode_made",    "create.published",
-      "unlink.links_changed", "drop.blocks_erased",    "inode.filled",         "inode.block_announced",
-      "replicas.one_written", "names.directory_removed"};
+  constexpr const char* kPoints[] = {"transaction.prepared", "transaction.committed",
+                                     "transaction.applying", "transaction.applied",
+                                     "put.filled",           "put.published",
+                                     "write.filled",         "write.range_made",
+                                     "pages.claimed",        "pages.filled",
+                                     "move.announced",       "move.copied",
+                                     "extents.refilled",     "table.split",
+                                     "names.prepared",       "names.removed",
+                                     "names.renamed",        "names.rename_prepared",
+                                     "create.inode_made",    "create.published",
+                                     "unlink.links_changed", "drop.blocks_erased",
+                                     "inode.filled",         "inode.block_announced",
+                                     "replicas.one_written", "names.directory_removed"};
   if (random(3) == 0) {
     ::ualarm(static_cast<useconds_t>(1 + random(3000)), 0);
     return;
   }
-  const std::string fault =
-      std::string(kPoints[random(std::size(kPoints))]) + ":" + std::to_string(1 + random(4)) + ":kill";
+  const std::string fault = std::string(kPoints[random(std::size(kPoints))]) + ":" +
+                            std::to_string(1 + random(4)) + ":kill";
   ::setenv("IMSS_FAULT", fault.c_str(), 1);
   imss::segment::fault_reload();
 }
@@ -374,7 +410,8 @@ bool Client::step(bool deadly) {
   const std::uint64_t what = random(16);
   if (what < 9) return change(draw_change());
   if (what < 13) {
-    return check_file({static_cast<std::uint32_t>(random(kDirectories)), static_cast<std::uint32_t>(random(kFiles))});
+    return check_file({static_cast<std::uint32_t>(random(kDirectories)),
+                       static_cast<std::uint32_t>(random(kFiles))});
   }
   if (what < 14) return check_directory(static_cast<std::uint32_t>(random(kDirectories)));
   return share();

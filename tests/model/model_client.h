@@ -1,4 +1,5 @@
-// A client of the store that checks every answer against its model. Owned by one process; one thread.
+// A client of the store that checks every answer against its model. Owned by one process; one
+// thread.
 #pragma once
 
 #include <memory>
@@ -15,8 +16,8 @@ class Client {
   Client(imss::client::Session& session, Journal& journal, std::uint32_t number, std::uint64_t seed)
       : session_(session), journal_(journal), number_(number), random_(seed) {}
 
-  // Finds out whether the change that an earlier client had under way happened, and then compares everything.
-  // False: see Journal::failure.
+  // Finds out whether the change that an earlier client had under way happened, and then compares
+  // everything. False: see Journal::failure.
   bool take_over();
   // Compares all that is stored with the model.
   bool verify();
@@ -39,7 +40,9 @@ class Client {
   imss::Status execute(const Change& change);
   imss::Status write_data(const Change& change);
   const State& state() const { return journal_.state(); }
-  const File& file(Place place) const { return state().directories[place.directory].files[place.file]; }
+  const File& file(Place place) const {
+    return state().directories[place.directory].files[place.file];
+  }
 
   imss::client::Session& session_;
   Journal& journal_;

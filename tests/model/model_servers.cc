@@ -25,8 +25,9 @@ std::string check_one(Segment& segment, imss::segment::ReachVisitor reach) {
   std::string wrong;
   for (const auto& error : report->errors) wrong += segment.name() + ": " + error + "\n";
   if (report->leaked_extents != 0) {
-    wrong += segment.name() + ": " + std::to_string(report->leaked_extents) + " extents of together " +
-             std::to_string(report->leaked_bytes) + " bytes have leaked\n";
+    wrong += segment.name() + ": " + std::to_string(report->leaked_extents) +
+             " extents of together " + std::to_string(report->leaked_bytes) +
+             " bytes have leaked\n";
   }
   return wrong;
 }
@@ -94,10 +95,11 @@ std::uint64_t Servers::blocks() {
   std::uint64_t count = 0;
   for (const auto& server : data_) {
     imss::store::Store store(server->segment());
-    const Status status = store.for_each_block([&](imss::store::BlockId, const imss::segment::Values&) {
-      ++count;
-      return true;
-    });
+    const Status status =
+        store.for_each_block([&](imss::store::BlockId, const imss::segment::Values&) {
+          ++count;
+          return true;
+        });
     if (!status.ok()) return ~0ULL;
   }
   return count;

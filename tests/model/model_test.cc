@@ -1,6 +1,7 @@
-// Random operations of several clients over one metadata server and two data servers, with clients and the servers'
-// process killed again and again. Each client has a part of its own, compared with a model that outlives it, and a
-// part that all share. Ends with a check of everything stored and of every segment.
+// Random operations of several clients over one metadata server and two data servers, with clients
+// and the servers' process killed again and again. Each client has a part of its own, compared with
+// a model that outlives it, and a part that all share. Ends with a check of everything stored and
+// of every segment.
 //
 //   model_test [--operations N] [--clients N] [--seed N]
 #include <sys/mman.h>
@@ -34,7 +35,8 @@ constexpr int kDeathsPerServerDeath = 5;
 // Runs as a child until it is killed. Tells by the pipe that it serves.
 [[noreturn]] void serve(int ready) {
   auto servers = model::Servers::start();
-  if (!servers.ok()) std::fprintf(stderr, "the servers do not start: %s\n", servers.status().message().c_str());
+  if (!servers.ok())
+    std::fprintf(stderr, "the servers do not start: %s\n", servers.status().message().c_str());
   const char answer = servers.ok() ? 'y' : 'n';
   [[maybe_unused]] const auto written = ::write(ready, &answer, 1);
   ::close(ready);
@@ -57,10 +59,12 @@ pid_t start_servers() {
   return answer == 'y' ? child : 0;
 }
 
-[[noreturn]] void run_client(model::Journal& journal, std::uint32_t number, std::uint64_t seed, std::uint64_t until) {
+[[noreturn]] void run_client(model::Journal& journal, std::uint32_t number, std::uint64_t seed,
+                             std::uint64_t until) {
   auto session = model::connect();
   if (!session.ok()) {
-    std::snprintf(journal.failure, sizeof(journal.failure), "%s", session.status().message().c_str());
+    std::snprintf(journal.failure, sizeof(journal.failure), "%s",
+                  session.status().message().c_str());
     ::_exit(1);
   }
   model::Client client(**session, journal, number, seed);
@@ -107,7 +111,9 @@ class Run {
           continue;
         }
       } else if (status != 0) {
-        if (WIFSIGNALED(status)) say("client " + std::to_string(number) + " crashed with signal " + std::to_string(WTERMSIG(status)));
+        if (WIFSIGNALED(status))
+          say("client " + std::to_string(number) + " crashed with signal " +
+              std::to_string(WTERMSIG(status)));
         say(journals_[number].failure);
         good = false;
         for (const pid_t other : clients_) {
@@ -137,7 +143,8 @@ class Run {
   void start_client(std::uint32_t number) {
     const std::uint64_t seed = random_();
     const pid_t child = ::fork();
-    if (child == 0) run_client(journals_[number], number, seed, options_.operations / options_.clients);
+    if (child == 0)
+      run_client(journals_[number], number, seed, options_.operations / options_.clients);
     clients_[number] = child;
   }
 
@@ -166,15 +173,18 @@ class Run {
     // With everything removed nothing must be stored any more.
     good = require(status_of((*session)->destroy_instance(model::kInstance))) && good;
     if ((*servers)->blocks() != 0) {
-      good = say(std::to_string((*servers)->blocks()) + " blocks or inodes are stored and belong to nothing");
+      good = say(std::to_string((*servers)->blocks()) +
+                 " blocks or inodes are stored and belong to nothing");
     }
     good = require((*servers)->check()) && good;
     session->reset();
     (*servers)->retire();
     std::uint64_t operations = 0;
-    for (std::uint32_t i = 0; i < options_.clients; ++i) operations += journals_[i].operations.load();
+    for (std::uint32_t i = 0; i < options_.clients; ++i)
+      operations += journals_[i].operations.load();
     std::printf("%llu operations, %d clients and %d times the servers killed: %s\n",
-                static_cast<unsigned long long>(operations), deaths_, server_deaths_, good ? "no difference" : "WRONG");
+                static_cast<unsigned long long>(operations), deaths_, server_deaths_,
+                good ? "no difference" : "WRONG");
     return good;
   }
 
@@ -219,6 +229,7 @@ int main(int count, char** arguments) {
   if (::mkdir(folder.c_str(), 0700) != 0) return 2;
   ::setenv("IMSS_SHM_DIR", folder.c_str(), 1);
   const bool good = Run(options).run();
-  if (::rmdir(folder.c_str()) != 0) std::fprintf(stderr, "segments are left in %s\n", folder.c_str());
+  if (::rmdir(folder.c_str()) != 0)
+    std::fprintf(stderr, "segments are left in %s\n", folder.c_str());
   return good ? 0 : 1;
 }

@@ -1,6 +1,6 @@
-// A child process runs one operation and is killed at each fault point on its way. Afterwards everything that was
-// acknowledged before must be there, the interrupted operation wholly there or not at all, others go on, and
-// nothing has leaked.
+// A child process runs one operation and is killed at each fault point on its way. Afterwards
+// everything that was acknowledged before must be there, the interrupted operation wholly there or
+// not at all, others go on, and nothing has leaked.
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -31,10 +31,10 @@ enum class Outcome { kNothing, kDone, kBroken };
 
 struct Operation {
   std::string name;
-  std::function<void(World&)> prepare;      // in the parent; REQUIREs
-  std::function<Status(World&)> run;        // in the child
-  std::function<Outcome(World&)> look;      // in the parent, afterwards
-  bool repeatable = true;                   // run() again makes kDone out of kNothing
+  std::function<void(World&)> prepare;  // in the parent; REQUIREs
+  std::function<Status(World&)> run;    // in the child
+  std::function<Outcome(World&)> look;  // in the parent, afterwards
+  bool repeatable = true;               // run() again makes kDone out of kNothing
   std::uint32_t data_servers = 2;
 };
 
@@ -42,8 +42,8 @@ constexpr std::uint64_t kKeptBlocks = 6;
 constexpr std::uint64_t kNameless = 900;  // a dataset that only the store knows
 
 // Makes a dataset in the parent and releases it.
-void make(World& world, const std::string& path, const DatasetOptions& options, std::uint64_t blocks = 0,
-          std::uint64_t stamp = 1) {
+void make(World& world, const std::string& path, const DatasetOptions& options,
+          std::uint64_t blocks = 0, std::uint64_t stamp = 1) {
   auto handle = world.session().create(World::uri(path), options);
   INFO(handle.status().message());
   REQUIRE(handle.ok());
@@ -57,12 +57,15 @@ void make(World& world, const std::string& path, const DatasetOptions& options, 
 // An open dataset, closed at the end.
 class Opened {
  public:
-  Opened(Session& session, const std::string& path) : Opened(session, session.open(World::uri(path))) {}
-  Opened(Session& session, imss::Result<std::int32_t> handle) : session_(session), handle_(std::move(handle)) {
+  Opened(Session& session, const std::string& path)
+      : Opened(session, session.open(World::uri(path))) {}
+  Opened(Session& session, imss::Result<std::int32_t> handle)
+      : session_(session), handle_(std::move(handle)) {
     if (handle_.ok()) dataset_ = *session.dataset(*handle_);
   }
   ~Opened() {
-    if (handle_.ok()) [[maybe_unused]] const Status status = session_.release(*handle_);
+    if (handle_.ok()) [[maybe_unused]]
+      const Status status = session_.release(*handle_);
   }
   bool ok() const { return handle_.ok(); }
   Status status() const { return handle_.status(); }
@@ -83,7 +86,9 @@ Bytes read(World& world, const std::string& path, std::uint64_t block, std::size
   return out;
 }
 
-bool exists(World& world, const std::string& path) { return world.session().resolve(World::uri(path)).ok(); }
+bool exists(World& world, const std::string& path) {
+  return world.session().resolve(World::uri(path)).ok();
+}
 
 DatasetOptions blocks_of(std::uint64_t block_bytes, std::uint64_t block_count = 4) {
   DatasetOptions options;
@@ -93,12 +98,15 @@ DatasetOptions blocks_of(std::uint64_t block_bytes, std::uint64_t block_count = 
 }
 
 Status create_and_close(World& world, const std::string& path) {
-  return Opened(world.session(), world.session().create(World::uri(path), blocks_of(1000))).status();
+  return Opened(world.session(), world.session().create(World::uri(path), blocks_of(1000)))
+      .status();
 }
 
-Operation put_operation(const std::string& name, const DatasetOptions& options, std::uint64_t blocks_before) {
+Operation put_operation(const std::string& name, const DatasetOptions& options,
+                        std::uint64_t blocks_before) {
   const std::size_t bytes = options.block_bytes;
-  return {name, [=](World& world) { make(world, "d", options, blocks_before); },
+  return {name,
+          [=](World& world) { make(world, "d", options, blocks_before); },
           [=](World& world) -> Status {
             Opened dataset(world.session(), "d");
             return world.session().put(*dataset, 1, stamped(bytes, 50));
@@ -106,14 +114,17 @@ Operation put_operation(const std::string& name, const DatasetOptions& options, 
           [=](World& world) {
             const Bytes content = read(world, "d", 1, bytes);
             if (is_stamped(content, 50)) return Outcome::kDone;
-            return is_stamped(content, blocks_before == 0 ? 0 : 2) ? Outcome::kNothing : Outcome::kBroken;
+            return is_stamped(content, blocks_before == 0 ? 0 : 2) ? Outcome::kNothing
+                                                                   : Outcome::kBroken;
           },
-          true, 2};
+          true,
+          2};
 }
 
-// Writes into a block that holds `before` bytes; each byte of the range is then the old or the new one.
-Operation write_operation(const std::string& name, std::uint64_t block_bytes, std::size_t before, std::size_t offset,
-                          std::size_t length) {
+// Writes into a block that holds `before` bytes; each byte of the range is then the old or the new
+// one.
+Operation write_operation(const std::string& name, std::uint64_t block_bytes, std::size_t before,
+                          std::size_t offset, std::size_t length) {
   return {name,
           [=](World& world) {
             make(world, "d", blocks_of(block_bytes));
@@ -139,7 +150,8 @@ Operation write_operation(const std::string& name, std::uint64_t block_bytes, st
             }
             return written == length ? Outcome::kDone : Outcome::kNothing;
           },
-          true, 2};
+          true,
+          2};
 }
 
 Operation rename_operation(const std::string& name, bool directory, const std::string& target,
@@ -159,16 +171,20 @@ Operation rename_operation(const std::string& name, bool directory, const std::s
               make(world, target, blocks_of(1000), 1, 20);
             }
           },
-          [=](World& world) { return world.session().rename(World::uri("from/source"), World::uri(target)); },
+          [=](World& world) {
+            return world.session().rename(World::uri("from/source"), World::uri(target));
+          },
           [=](World& world) {
             const std::string inside = directory ? "/inside" : "";
             const bool source = exists(world, "from/source");
-            if (exists(world, target) == source && (source || !over)) return over && source ? Outcome::kNothing : Outcome::kBroken;
+            if (exists(world, target) == source && (source || !over))
+              return over && source ? Outcome::kNothing : Outcome::kBroken;
             const std::string where = (source ? "from/source" : target) + inside;
             if (!is_stamped(read(world, where, 1, 1000), 11)) return Outcome::kBroken;
             return source ? Outcome::kNothing : Outcome::kDone;
           },
-          true, 2};
+          true,
+          2};
 }
 
 std::vector<Operation> data_operations() {
@@ -192,18 +208,30 @@ std::vector<Operation> data_operations() {
       write_operation("write that outgrows a tiny extent", 8 * kKiB, 90, 5000, 1000),
       write_operation("write over several arenas", 6 * kMiB, 0, kMiB, 4 * kMiB),
       {"removal of a block",
-       [](World& world) { REQUIRE(world.data(0).store.put({kNameless, 1}, stamped(1000, 1)).ok()); },
-       [](World& world) { return world.data(0).store.erase({kNameless, 1}); },
-       [](World& world) { return *world.data(0).store.version({kNameless, 1}) == 0 ? Outcome::kDone : Outcome::kNothing; }},
+       [](World& world) {
+         REQUIRE(world.data(0).store.put({kNameless, 1}, stamped(1000, 1)).ok());
+       },
+       [](World& world) {
+         return world.data(0).store.erase({kNameless, 1});
+       },
+       [](World& world) {
+         return *world.data(0).store.version({kNameless, 1}) == 0 ? Outcome::kDone
+                                                                  : Outcome::kNothing;
+       }},
       {"view of a partly written block",
        [](World& world) {
-         REQUIRE(world.data(0).store.write({kNameless, 1}, 100 * kKiB, stamped(1000, 1), 256 * kKiB).ok());
+         REQUIRE(world.data(0)
+                     .store.write({kNameless, 1}, 100 * kKiB, stamped(1000, 1), 256 * kKiB)
+                     .ok());
        },
-       [](World& world) { return world.data(0).store.view({kNameless, 1}, 256 * kKiB).status(); },
+       [](World& world) {
+         return world.data(0).store.view({kNameless, 1}, 256 * kKiB).status();
+       },
        [](World& world) {
          Bytes content(256 * kKiB);
          REQUIRE(world.data(0).store.get({kNameless, 1}, 0, content).ok());
-         return is_stamped(std::span(content).subspan(100 * kKiB, 1000), 1) ? Outcome::kDone : Outcome::kBroken;
+         return is_stamped(std::span(content).subspan(100 * kKiB, 1000), 1) ? Outcome::kDone
+                                                                            : Outcome::kBroken;
        }},
       {"truncation",
        [](World& world) {
@@ -214,7 +242,8 @@ std::vector<Operation> data_operations() {
        },
        [](World& world) -> Status {
          auto begun = world.data(0).store.begin_truncation(kNameless, 5000);
-         return begun.ok() ? world.data(0).store.finish_truncation(kNameless, 5000) : begun.status();
+         return begun.ok() ? world.data(0).store.finish_truncation(kNameless, 5000)
+                           : begun.status();
        },
        [](World& world) {
          auto& store = world.data(0).store;
@@ -223,29 +252,27 @@ std::vector<Operation> data_operations() {
            if (size != 5000) return Outcome::kBroken;
            REQUIRE(store.finish_truncation(kNameless, 5000).ok());
          }
-         return size == 5000 ? Outcome::kDone : size == 10'000 ? Outcome::kNothing : Outcome::kBroken;
+         return size == 5000     ? Outcome::kDone
+                : size == 10'000 ? Outcome::kNothing
+                                 : Outcome::kBroken;
        }},
   };
 }
 
 std::vector<Operation> name_operations() {
   return {
-      {"creation",
-       [](World&) {},
-       [](World& world) { return create_and_close(world, "new"); },
+      {"creation", [](World&) {}, [](World& world) { return create_and_close(world, "new"); },
        [](World& world) {
          if (!exists(world, "new")) return Outcome::kNothing;
          return is_stamped(read(world, "new", 1, 1000), 0) ? Outcome::kDone : Outcome::kBroken;
        }},
-      {"creation with its directories",
-       [](World&) {},
+      {"creation with its directories", [](World&) {},
        [](World& world) { return create_and_close(world, "p/q/new"); },
        [](World& world) {
          if (!exists(world, "p/q/new")) return Outcome::kNothing;
          return is_stamped(read(world, "p/q/new", 1, 1000), 0) ? Outcome::kDone : Outcome::kBroken;
        }},
-      {"creation of many",
-       [](World&) {},
+      {"creation of many", [](World&) {},
        [](World& world) -> Status {
          for (int i = 0; i < 200; ++i) {
            const Status made = create_and_close(world, "m/f" + std::to_string(i));
@@ -260,40 +287,42 @@ std::vector<Operation> name_operations() {
          std::vector<imss::metadata::EntryInfo> entries;
          REQUIRE(world.session().list(World::uri("m"), 0, 1000, &entries).ok());
          if (entries.size() != static_cast<std::size_t>(count)) return Outcome::kBroken;
-         for (const auto& entry : entries) REQUIRE(is_stamped(read(world, "m/" + entry.name, 1, 1000), 0));
+         for (const auto& entry : entries)
+           REQUIRE(is_stamped(read(world, "m/" + entry.name, 1, 1000), 0));
          return count == 200 ? Outcome::kDone : Outcome::kNothing;
        }},
-      {"removal of a dataset",
-       [](World& world) { make(world, "d", blocks_of(1000), 4); },
+      {"removal of a dataset", [](World& world) { make(world, "d", blocks_of(1000), 4); },
        [](World& world) { return world.session().unlink(World::uri("d")); },
        [](World& world) {
          if (!exists(world, "d")) return Outcome::kDone;
-         for (std::uint64_t block = 1; block <= 4; ++block) REQUIRE(is_stamped(read(world, "d", block, 1000), 1 + block));
+         for (std::uint64_t block = 1; block <= 4; ++block)
+           REQUIRE(is_stamped(read(world, "d", block, 1000), 1 + block));
          return Outcome::kNothing;
        }},
       {"removal of a dataset of one block",
        [](World& world) { make(world, "d", blocks_of(1000, 1), 1); },
        [](World& world) { return world.session().unlink(World::uri("d")); },
        [](World& world) { return exists(world, "d") ? Outcome::kNothing : Outcome::kDone; }},
-      {"open, unlink and close",
-       [](World& world) { make(world, "d", blocks_of(1000), 4); },
+      {"open, unlink and close", [](World& world) { make(world, "d", blocks_of(1000), 4); },
        [](World& world) -> Status {
          Opened dataset(world.session(), "d");
          return dataset.ok() ? world.session().unlink(World::uri("d")) : dataset.status();
        },
        [](World& world) { return exists(world, "d") ? Outcome::kNothing : Outcome::kDone; }},
-      {"directory",
-       [](World&) {},
+      {"directory", [](World&) {},
        [](World& world) { return world.session().make_directory(World::uri("dir"), 0755, false); },
        [](World& world) { return exists(world, "dir") ? Outcome::kDone : Outcome::kNothing; }},
       {"removal of a directory",
-       [](World& world) { REQUIRE(world.session().make_directory(World::uri("dir"), 0755, false).ok()); },
+       [](World& world) {
+         REQUIRE(world.session().make_directory(World::uri("dir"), 0755, false).ok());
+       },
        [](World& world) { return world.session().remove_directory(World::uri("dir")); },
        [](World& world) { return exists(world, "dir") ? Outcome::kNothing : Outcome::kDone; }},
       {"removal of a directory that was large",
        [](World& world) {
          for (int i = 0; i < 150; ++i) make(world, "dir/f" + std::to_string(i), blocks_of(1000));
-         for (int i = 0; i < 150; ++i) REQUIRE(world.session().unlink(World::uri("dir/f" + std::to_string(i))).ok());
+         for (int i = 0; i < 150; ++i)
+           REQUIRE(world.session().unlink(World::uri("dir/f" + std::to_string(i))).ok());
        },
        [](World& world) { return world.session().remove_directory(World::uri("dir")); },
        [](World& world) { return exists(world, "dir") ? Outcome::kNothing : Outcome::kDone; }},
@@ -304,8 +333,7 @@ std::vector<Operation> name_operations() {
       rename_operation("rename of a directory", true, "from/target", false),
       rename_operation("move of a directory", true, "to/target", false),
       rename_operation("move of a directory over an empty one", true, "to/target", true),
-      {"instance",
-       [](World&) {},
+      {"instance", [](World&) {},
        [](World& world) {
          imss::metadata::InstanceInfo info;
          info.name = "other";
@@ -333,8 +361,7 @@ std::vector<Operation> name_operations() {
          world.session().forget_instance("other");
          return world.session().instance("other").ok() ? Outcome::kNothing : Outcome::kDone;
        }},
-      {"joining",
-       [](World&) {},
+      {"joining", [](World&) {},
        [](World& world) {
          imss::metadata::ServerInfo info;
          info.host = "far";
@@ -342,7 +369,9 @@ std::vector<Operation> name_operations() {
          info.nonce = 3;
          return world.names().join_server(info).status();
        },
-       [](World& world) { return world.names().servers()->size() == 3 ? Outcome::kDone : Outcome::kNothing; }},
+       [](World& world) {
+         return world.names().servers()->size() == 3 ? Outcome::kDone : Outcome::kNothing;
+       }},
       {"leaving",
        [](World& world) {
          imss::metadata::ServerInfo info;
@@ -351,7 +380,9 @@ std::vector<Operation> name_operations() {
          REQUIRE(*world.names().join_server(info) == 3);
        },
        [](World& world) { return world.names().leave_server(3); },
-       [](World& world) { return world.names().servers()->size() == 2 ? Outcome::kDone : Outcome::kNothing; }},
+       [](World& world) {
+         return world.names().servers()->size() == 2 ? Outcome::kDone : Outcome::kNothing;
+       }},
   };
 }
 
@@ -375,7 +406,8 @@ std::uint64_t stored(World& world) {
   std::uint64_t count = 0;
   for (std::size_t i = 0; i < world.data_servers(); ++i) {
     REQUIRE(world.data(i)
-                .store.for_each_block([&](imss::store::BlockId id, const imss::segment::Values&) {
+                .store
+                .for_each_block([&](imss::store::BlockId id, const imss::segment::Values&) {
                   if (id.dataset != kNameless) ++count;
                   return true;
                 })
@@ -384,7 +416,21 @@ std::uint64_t stored(World& world) {
   return count;
 }
 
-void prepare_kept(World& world) { make(world, "kept/data", blocks_of(5000, kKeptBlocks), kKeptBlocks, 700); }
+std::size_t directories(World& world) {
+  std::set<std::uint64_t> known;
+  imss::segment::Table table(*world.metadata().hosted, imss::segment::kDirectoryTable);
+  REQUIRE(table
+              .for_each([&](imss::segment::Key key, const imss::segment::Values&) {
+                known.insert(key.first);
+                return true;
+              })
+              .ok());
+  return known.size();
+}
+
+void prepare_kept(World& world) {
+  make(world, "kept/data", blocks_of(5000, kKeptBlocks), kKeptBlocks, 700);
+}
 
 void look_at_kept(World& world) {
   for (std::uint64_t block = 1; block <= kKeptBlocks; ++block) {
@@ -455,8 +501,11 @@ void kill_everywhere(const Operation& operation) {
       }
       world.upkeep();
       world.require_sound();
-      REQUIRE(world.session().destroy_instance("w").ok());
+      const Status destroyed = world.session().destroy_instance("w");
+      INFO(destroyed.message());
+      REQUIRE(destroyed.ok());
       CHECK(stored(world) == 0);
+      CHECK(directories(world) == 1 + world.names().instances()->size());
     }
   }
 }
@@ -466,13 +515,15 @@ void kill_everywhere(const Operation& operation) {
 #if defined(__SANITIZE_THREAD__)
 // ThreadSanitizer does not follow a fork of a process with threads.
 #else
-TEST_CASE("a client killed at any fault point of a data operation leaves all or nothing of it", "[kill]") {
+TEST_CASE("a client killed at any fault point of a data operation leaves all or nothing of it",
+          "[kill]") {
   for (const Operation& operation : data_operations()) {
     DYNAMIC_SECTION(operation.name) { kill_everywhere(operation); }
   }
 }
 
-TEST_CASE("a client killed at any fault point of a name operation leaves all or nothing of it", "[kill]") {
+TEST_CASE("a client killed at any fault point of a name operation leaves all or nothing of it",
+          "[kill]") {
   for (const Operation& operation : name_operations()) {
     DYNAMIC_SECTION(operation.name) { kill_everywhere(operation); }
   }
@@ -485,15 +536,19 @@ TEST_CASE("whoever cleans up after the dead may die of it as well", "[kill]") {
     make(world, "a", blocks_of(1000), 4);
     make(world, "b", blocks_of(1000), 4);
     for (int i = 0; i < 70; ++i) make(world, "dir/f" + std::to_string(i), blocks_of(1000));
-    for (int i = 0; i < 70; ++i) REQUIRE(world.session().unlink(World::uri("dir/f" + std::to_string(i))).ok());
+    for (int i = 0; i < 70; ++i)
+      REQUIRE(world.session().unlink(World::uri("dir/f" + std::to_string(i))).ok());
     const auto dies = [&](const char* fault, const std::function<Status()>& work) {
       REQUIRE(WIFSIGNALED(in_child("IMSS_FAULT", fault, work)));
     };
-    dies("create.inode_made:1:kill", [&] { return world.session().create(World::uri("c"), blocks_of(1000)).status(); });
+    dies("create.inode_made:1:kill",
+         [&] { return world.session().create(World::uri("c"), blocks_of(1000)).status(); });
     dies("names.removed:1:kill", [&] { return world.session().unlink(World::uri("a")); });
     dies("drop.blocks_erased:1:kill", [&] { return world.session().unlink(World::uri("b")); });
-    dies("names.directory_removed:1:kill", [&] { return world.session().remove_directory(World::uri("dir")); });
-    dies("names.prepared:1:kill", [&] { return world.session().make_directory(World::uri("e"), 0755, false); });
+    dies("names.directory_removed:1:kill",
+         [&] { return world.session().remove_directory(World::uri("dir")); });
+    dies("names.prepared:1:kill",
+         [&] { return world.session().make_directory(World::uri("e"), 0755, false); });
     make(world, "open", blocks_of(1000), 2);
     REQUIRE(in_child("IMSS_FAULT", "", [&]() -> Status {
               auto handle = world.session().open(World::uri("open"));

@@ -17,8 +17,8 @@ using imss::client::Session;
 
 namespace {
 
-std::shared_ptr<Dataset> create(Session& session, const std::string& path, const DatasetOptions& options,
-                                std::int32_t* handle = nullptr) {
+std::shared_ptr<Dataset> create(Session& session, const std::string& path,
+                                const DatasetOptions& options, std::int32_t* handle = nullptr) {
   auto made = session.create(World::uri(path), options);
   INFO(made.status().message());
   REQUIRE(made.ok());
@@ -28,8 +28,8 @@ std::shared_ptr<Dataset> create(Session& session, const std::string& path, const
   return *dataset;
 }
 
-std::vector<std::byte> get(Session& session, Dataset& dataset, std::uint64_t block, std::size_t bytes,
-                           std::uint64_t offset = 0) {
+std::vector<std::byte> get(Session& session, Dataset& dataset, std::uint64_t block,
+                           std::size_t bytes, std::uint64_t offset = 0) {
   std::vector<std::byte> out(bytes);
   const auto status = session.get(dataset, block, offset, out);
   INFO(status.message());
@@ -40,7 +40,8 @@ std::vector<std::byte> get(Session& session, Dataset& dataset, std::uint64_t blo
 std::uint64_t stored_blocks(World& world, std::size_t server) {
   std::uint64_t count = 0;
   REQUIRE(world.data(server)
-              .store.for_each_block([&](imss::store::BlockId, const imss::segment::Values&) {
+              .store
+              .for_each_block([&](imss::store::BlockId, const imss::segment::Values&) {
                 ++count;
                 return true;
               })
@@ -55,7 +56,9 @@ std::uint64_t all_blocks(World& world) {
 }
 
 void fence(World& world, std::uint32_t position) {
-  (*world.data(position).hosted).super().state.store(static_cast<std::uint64_t>(imss::segment::State::kFenced));
+  (*world.data(position).hosted)
+      .super()
+      .state.store(static_cast<std::uint64_t>(imss::segment::State::kFenced));
 }
 
 }  // namespace
@@ -81,7 +84,8 @@ TEST_CASE("blocks go to the servers that the policy says and come back from ther
     }
     CHECK(world.session().put(*dataset, 0, stamped(8, 1)).code() == Code::kInvalidArgument);
     CHECK(world.session().put(*dataset, 31, stamped(8, 1)).code() == Code::kInvalidArgument);
-    CHECK(world.session().put(*dataset, 1, stamped(10 * kKiB + 1, 1)).code() == Code::kInvalidArgument);
+    CHECK(world.session().put(*dataset, 1, stamped(10 * kKiB + 1, 1)).code() ==
+          Code::kInvalidArgument);
     REQUIRE(world.session().unlink(World::uri("d")).ok());
     REQUIRE(world.session().release(handle).ok());
     CHECK(all_blocks(world) == 0);
@@ -89,7 +93,8 @@ TEST_CASE("blocks go to the servers that the policy says and come back from ther
   world.require_sound();
 }
 
-TEST_CASE("every copy is written, and reads turn to another copy when a server is gone", "[session]") {
+TEST_CASE("every copy is written, and reads turn to another copy when a server is gone",
+          "[session]") {
   const std::uint32_t copies = GENERATE(2U, 3U);
   World world(3);
   DatasetOptions options;
@@ -134,7 +139,8 @@ TEST_CASE("a block without a copy left is an I/O error at once", "[session]") {
   options.block_bytes = 1000;
   options.block_count = 9;
   auto dataset = create(world.session(), "d", options);
-  for (std::uint64_t block = 1; block <= 9; ++block) REQUIRE(world.session().put(*dataset, block, stamped(1000, 1)).ok());
+  for (std::uint64_t block = 1; block <= 9; ++block)
+    REQUIRE(world.session().put(*dataset, block, stamped(1000, 1)).ok());
   fence(world, 1);
   int gone = 0;
   for (std::uint64_t block = 1; block <= 9; ++block) {
@@ -179,7 +185,8 @@ TEST_CASE("blocks of a LOCAL dataset stay where their first writer was", "[sessi
   world.require_sound();
 }
 
-TEST_CASE("a LOCAL block is found by all although the first writer had no server of the dataset", "[session]") {
+TEST_CASE("a LOCAL block is found by all although the first writer had no server of the dataset",
+          "[session]") {
   World world(3);
   DatasetOptions options;
   options.policy = imss::Policy::kLocal;
@@ -190,7 +197,8 @@ TEST_CASE("a LOCAL block is found by all although the first writer had no server
   (*other)->set_own_segment((*world.data(2).hosted).name());
   std::int32_t handle = 0;
   auto dataset = create(**other, "d", options, &handle);
-  for (std::uint64_t block = 1; block <= 6; ++block) REQUIRE((*other)->put(*dataset, block, stamped(1000, block)).ok());
+  for (std::uint64_t block = 1; block <= 6; ++block)
+    REQUIRE((*other)->put(*dataset, block, stamped(1000, block)).ok());
   auto opened = world.session().open(World::uri("d"));
   auto near = world.session().dataset(*opened);
   for (std::uint64_t block = 1; block <= 6; ++block) {
@@ -200,7 +208,8 @@ TEST_CASE("a LOCAL block is found by all although the first writer had no server
   }
 }
 
-TEST_CASE("an unlinked dataset works for those who have it open and goes with the last of them", "[session]") {
+TEST_CASE("an unlinked dataset works for those who have it open and goes with the last of them",
+          "[session]") {
   World world(2);
   DatasetOptions options;
   options.block_bytes = 1000;

@@ -47,8 +47,8 @@ struct Names : NameEngine {
     return removed.status();
   }
   // Forgets the replaced name, as the caller of a rename does.
-  Code rename(std::uint64_t from, std::string_view name, std::uint64_t to, std::string_view new_name,
-              bool no_replace = false) {
+  Code rename(std::uint64_t from, std::string_view name, std::uint64_t to,
+              std::string_view new_name, bool no_replace = false) {
     auto renamed = names.rename(from, name, to, new_name, no_replace);
     if (renamed.ok() && renamed->replaced) names.forget(renamed->victim);
     return renamed.code();
@@ -82,7 +82,8 @@ struct HashMask {
 
 }  // namespace
 
-TEST_CASE("a published name is found with all that was said about it, a pending one is not", "[namespace]") {
+TEST_CASE("a published name is found with all that was said about it, a pending one is not",
+          "[namespace]") {
   Names all;
   EntryInfo info;
   info.parent = all.root;
@@ -145,7 +146,8 @@ TEST_CASE("names have up to 255 bytes, any but slash and NUL", "[namespace]") {
   CHECK(all.create(all.root, std::string("a\0b", 3)).code() == Code::kInvalidArgument);
   CHECK(all.create(all.root, "").code() == Code::kInvalidArgument);
   CHECK(all.names.lookup(all.root, std::string(256, 'a')).code() == Code::kNameTooLong);
-  CHECK(all.names.make_directory(all.root, std::string(300, 'a'), 0755).code() == Code::kNameTooLong);
+  CHECK(all.names.make_directory(all.root, std::string(300, 'a'), 0755).code() ==
+        Code::kNameTooLong);
   CHECK(all.rename(all.root, every, all.root, std::string(256, 'b')) == Code::kNameTooLong);
   CHECK(all.remove(all.root, every).ok());
   all.hosted.require_sound();
@@ -253,8 +255,8 @@ TEST_CASE("opposite moves of two directories never make a cycle", "[namespace]")
     codes[1] = all.rename(all.root, "b", a, "b");
     other.join();
     CHECK((codes[0] == Code::kOk) != (codes[1] == Code::kOk));
-    CHECK((codes[0] == Code::kWouldCycle || codes[1] == Code::kWouldCycle || codes[0] == Code::kNotFound ||
-           codes[1] == Code::kNotFound));
+    CHECK((codes[0] == Code::kWouldCycle || codes[1] == Code::kWouldCycle ||
+           codes[0] == Code::kNotFound || codes[1] == Code::kNotFound));
     if (codes[0] == Code::kOk) REQUIRE(all.rename(b, "a", all.root, "a") == Code::kOk);
     if (codes[1] == Code::kOk) REQUIRE(all.rename(a, "b", all.root, "b") == Code::kOk);
   }
@@ -286,7 +288,8 @@ TEST_CASE("two names of one directory with the same hash live side by side", "[n
   all.hosted.require_sound();
 }
 
-TEST_CASE("with only four hashes a third name of one is refused, and nothing breaks", "[namespace]") {
+TEST_CASE("with only four hashes a third name of one is refused, and nothing breaks",
+          "[namespace]") {
   const HashMask mask(3);
   Names all;
   int made = 0;
@@ -321,8 +324,8 @@ TEST_CASE("listing sees every name that stays while others come and go", "[names
   for (int round = 0; round < 20; ++round) {
     auto names = all.list(directory, static_cast<std::size_t>(1 + round));
     CHECK(std::adjacent_find(names.begin(), names.end()) == names.end());
-    CHECK(std::count_if(names.begin(), names.end(), [](const auto& name) { return name.starts_with("stays"); }) ==
-          500);
+    CHECK(std::count_if(names.begin(), names.end(),
+                        [](const auto& name) { return name.starts_with("stays"); }) == 500);
   }
   done = true;
   other.join();
@@ -418,7 +421,8 @@ TEST_CASE("instances are made once, listed and removed when empty", "[namespace]
   all.hosted.require_sound();
 }
 
-TEST_CASE("a server keeps its id while it has its segment, a new segment is a new server", "[namespace]") {
+TEST_CASE("a server keeps its id while it has its segment, a new segment is a new server",
+          "[namespace]") {
   Names all;
   ServerInfo info;
   info.host = "node1";
@@ -445,9 +449,11 @@ TEST_CASE("a server keeps its id while it has its segment, a new segment is a ne
   all.hosted.require_sound();
 }
 
-TEST_CASE("many threads that create, rename, list and remove leave a sound namespace", "[namespace]") {
+TEST_CASE("many threads that create, rename, list and remove leave a sound namespace",
+          "[namespace]") {
   Names all;
-  std::uint64_t directories[3] = {all.root, all.make_directory(all.root, "x"), all.make_directory(all.root, "y")};
+  std::uint64_t directories[3] = {all.root, all.make_directory(all.root, "x"),
+                                  all.make_directory(all.root, "y")};
   std::atomic<int> strange{0};
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {
@@ -461,20 +467,31 @@ TEST_CASE("many threads that create, rename, list and remove leave a sound names
         const std::string other = "n" + std::to_string((random >> 40) % 20);
         Code code = Code::kOk;
         switch ((random >> 60) % 8) {
-          case 0: case 1: code = all.create(from, name).code(); break;
-          case 2: code = all.remove(from, name).code(); break;
-          case 3: code = all.names.make_directory(from, name, 0755).code(); break;
-          case 4: code = all.names.remove_directory(from, name).code(); break;
+          case 0:
+          case 1:
+            code = all.create(from, name).code();
+            break;
+          case 2:
+            code = all.remove(from, name).code();
+            break;
+          case 3:
+            code = all.names.make_directory(from, name, 0755).code();
+            break;
+          case 4:
+            code = all.names.remove_directory(from, name).code();
+            break;
           case 5: {
             std::vector<EntryInfo> entries;
             code = all.names.list(from, 0, 100, &entries).code();
             break;
           }
-          default: code = all.rename(from, name, to, other); break;
+          default:
+            code = all.rename(from, name, to, other);
+            break;
         }
         const bool known = code == Code::kOk || code == Code::kExists || code == Code::kNotFound ||
-                           code == Code::kIsDirectory || code == Code::kNotDirectory || code == Code::kNotEmpty ||
-                           code == Code::kWouldCycle;
+                           code == Code::kIsDirectory || code == Code::kNotDirectory ||
+                           code == Code::kNotEmpty || code == Code::kWouldCycle;
         if (!known) strange.fetch_add(1);
       }
     });

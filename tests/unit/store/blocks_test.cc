@@ -25,12 +25,14 @@ Bytes get(imss::store::Store& store, BlockId id, std::size_t bytes, std::uint64_
 }
 
 bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](std::byte byte) { return byte == std::byte{0}; });
 }
 
-const std::size_t kSizes[] = {1,    7,     63,       64,           65,        100,         2047,         2048,
-                              2049, 4095,  4096,     4097,         10'000,    65'535,      65'536,       65'537,
-                              100'000, kMiB, kMiB + 1, 2 * kMiB, 3 * kMiB, 5 * kMiB + 13, 33 * kMiB + 7, 64 * kMiB};
+const std::size_t kSizes[] = {
+    1,       7,    63,       64,       65,       100,           2047,          2048,
+    2049,    4095, 4096,     4097,     10'000,   65'535,        65'536,        65'537,
+    100'000, kMiB, kMiB + 1, 2 * kMiB, 3 * kMiB, 5 * kMiB + 13, 33 * kMiB + 7, 64 * kMiB};
 
 }  // namespace
 
@@ -64,7 +66,8 @@ TEST_CASE("an empty content and one of more than 64 MiB are refused", "[store]")
 
 TEST_CASE("what no one wrote reads as zeros, also in extents that held other contents", "[store]") {
   DataEngine engine(64 * kMiB);
-  for (const std::size_t size : {std::size_t{100}, 4 * kKiB, 60 * kKiB, 64 * kKiB, 65 * kKiB, kMiB, 3 * kMiB}) {
+  for (const std::size_t size :
+       {std::size_t{100}, 4 * kKiB, 60 * kKiB, 64 * kKiB, 65 * kKiB, kMiB, 3 * kMiB}) {
     INFO(size);
     for (std::uint64_t block = 1; block <= 4; ++block) {
       REQUIRE(engine.store.put({1, block}, stamped(size, 0x5ec7e75ec7e75ec7)).ok());
@@ -83,14 +86,16 @@ TEST_CASE("what no one wrote reads as zeros, also in extents that held other con
       const Bytes rest = get(engine.store, {3, block}, size - size / 2 - 1, size / 2 + 1);
       CHECK(all_zero(rest));
     }
-    for (std::uint64_t dataset = 2; dataset <= 3; ++dataset) REQUIRE(engine.store.erase_range(dataset, 1, 4).ok());
+    for (std::uint64_t dataset = 2; dataset <= 3; ++dataset)
+      REQUIRE(engine.store.erase_range(dataset, 1, 4).ok());
   }
   engine.hosted.require_sound();
 }
 
 TEST_CASE("ranged writes in any order make the block that they would make in memory", "[store]") {
   DataEngine engine(128 * kMiB);
-  for (const std::size_t block_bytes : {std::size_t{3000}, 64 * kKiB, 100 * kKiB, kMiB, 3 * kMiB, 8 * kMiB}) {
+  for (const std::size_t block_bytes :
+       {std::size_t{3000}, 64 * kKiB, 100 * kKiB, kMiB, 3 * kMiB, 8 * kMiB}) {
     INFO(block_bytes);
     const BlockId id{block_bytes, 1};
     Bytes model(block_bytes);
@@ -98,7 +103,8 @@ TEST_CASE("ranged writes in any order make the block that they would make in mem
     for (unsigned round = 0; round < 60; ++round) {
       random = random * 6364136223846793005ULL + 1442695040888963407ULL;
       const std::size_t offset = (random >> 33) % block_bytes;
-      const std::size_t most = std::min<std::size_t>(block_bytes - offset, round % 3 == 0 ? 200 : block_bytes);
+      const std::size_t most =
+          std::min<std::size_t>(block_bytes - offset, round % 3 == 0 ? 200 : block_bytes);
       const std::size_t length = 1 + (random >> 11) % most;
       if (round % 16 == 15) {
         REQUIRE(engine.store.clear_tail(id, offset).ok());
@@ -127,7 +133,8 @@ TEST_CASE("ranged writes in any order make the block that they would make in mem
   engine.hosted.require_sound();
 }
 
-TEST_CASE("a put applies only to the version it expects, and a copy only if it is newer", "[store]") {
+TEST_CASE("a put applies only to the version it expects, and a copy only if it is newer",
+          "[store]") {
   DataEngine engine;
   const BlockId id{1, 1};
   PutOptions absent;
@@ -159,14 +166,17 @@ TEST_CASE("a view stays as it was while others put over the block", "[store]") {
     auto view = engine.store.view(id, size);
     REQUIRE(view.ok());
     REQUIRE(view->bytes.size() == size);
-    for (std::uint64_t stamp = 2; stamp < 40; ++stamp) REQUIRE(engine.store.put(id, stamped(size, stamp)).ok());
+    for (std::uint64_t stamp = 2; stamp < 40; ++stamp)
+      REQUIRE(engine.store.put(id, stamped(size, stamp)).ok());
     CHECK(is_stamped(view->bytes, 1));
     REQUIRE(engine.store.erase(id).ok());
-    for (std::uint64_t block = 2; block < 10; ++block) REQUIRE(engine.store.put({size, block}, stamped(size, 99)).ok());
+    for (std::uint64_t block = 2; block < 10; ++block)
+      REQUIRE(engine.store.put({size, block}, stamped(size, 99)).ok());
     CHECK(is_stamped(view->bytes, 1));
     imss::store::Store::release(*view);
     imss::store::Store::release(*view);
-    for (std::uint64_t block = 2; block < 10; ++block) REQUIRE(engine.store.erase({size, block}).ok());
+    for (std::uint64_t block = 2; block < 10; ++block)
+      REQUIRE(engine.store.erase({size, block}).ok());
   }
   engine.hosted.require_sound();
 }
@@ -215,7 +225,8 @@ TEST_CASE("a thread that holds all its views gets an error and no view", "[store
   for (auto& view : views) imss::store::Store::release(view);
 }
 
-TEST_CASE("when memory is full a put says ENOSPC, the block stays, reads and removals go on", "[store]") {
+TEST_CASE("when memory is full a put says ENOSPC, the block stays, reads and removals go on",
+          "[store]") {
   DataEngine engine(16 * kMiB);
   const std::size_t size = GENERATE(100 * kKiB, kMiB, 4 * kKiB);
   std::uint64_t stored = 0;
@@ -232,7 +243,8 @@ TEST_CASE("when memory is full a put says ENOSPC, the block stays, reads and rem
   for (std::uint64_t block = 1; block <= stored; ++block) {
     REQUIRE(is_stamped(get(engine.store, {1, block}, size), block));
   }
-  for (std::uint64_t block = 1; block <= stored; block += 2) REQUIRE(engine.store.erase({1, block}).ok());
+  for (std::uint64_t block = 1; block <= stored; block += 2)
+    REQUIRE(engine.store.erase({1, block}).ok());
   CHECK(engine.store.put({1, 1}, stamped(size, 78)).ok());
   CHECK(is_stamped(get(engine.store, {1, 1}, size), 78));
   REQUIRE(engine.store.erase_range(1, 1, stored).ok());

@@ -43,7 +43,8 @@ void in_threads(int count, Work&& work) {
 
 TEST_CASE("readers beside two who put see one content or the other, never a mixture", "[store]") {
   DataEngine engine;
-  const std::size_t size = GENERATE(std::size_t{64}, std::size_t{1000}, 64 * kKiB, 3 * 64 * kKiB, kMiB);
+  const std::size_t size =
+      GENERATE(std::size_t{64}, std::size_t{1000}, 64 * kKiB, 3 * 64 * kKiB, kMiB);
   const BlockId id{1, 1};
   REQUIRE(engine.store.put(id, stamped(size, 1)).ok());
   std::atomic<int> mixed{0};
@@ -54,7 +55,8 @@ TEST_CASE("readers beside two who put see one content or the other, never a mixt
     std::uint64_t version = 0;
     for (int round = 0; round < rounds; ++round) {
       if (thread < 2) {
-        const auto put = engine.store.put(id, stamped(size, static_cast<std::uint64_t>(thread * 100'000 + round)));
+        const auto put = engine.store.put(
+            id, stamped(size, static_cast<std::uint64_t>(thread * 100'000 + round)));
         if (!put.ok() || *put <= version) failed.fetch_add(1);
         if (put.ok()) version = *put;
         continue;
@@ -72,11 +74,13 @@ TEST_CASE("readers beside two who put see one content or the other, never a mixt
   });
   CHECK(mixed == 0);
   CHECK(failed == 0);
-  CHECK(*engine.store.version(id) == 1 + 2 * static_cast<std::uint64_t>(kEffort * (size > 64 * kKiB ? 100 : 500)));
+  CHECK(*engine.store.version(id) ==
+        1 + 2 * static_cast<std::uint64_t>(kEffort * (size > 64 * kKiB ? 100 : 500)));
   engine.hosted.require_sound();
 }
 
-TEST_CASE("disjoint ranged writes at the same time all arrive, also while the block grows", "[store]") {
+TEST_CASE("disjoint ranged writes at the same time all arrive, also while the block grows",
+          "[store]") {
   DataEngine engine;
   for (const std::size_t block_bytes : {4 * kKiB, 64 * kKiB, 256 * kKiB, 3 * kMiB}) {
     for (int round = 0; round < 2 * kEffort; ++round) {
@@ -121,7 +125,9 @@ TEST_CASE("no ranged write is lost beside one who takes views", "[store]") {
         return;
       }
       for (std::size_t at = static_cast<std::size_t>(thread); at < 16; at += 2) {
-        if (!engine.store.write({1, block}, at * 16 * kKiB, stamped(16 * kKiB, at + 1), kBlockBytes).ok()) failed.fetch_add(1);
+        if (!engine.store.write({1, block}, at * 16 * kKiB, stamped(16 * kKiB, at + 1), kBlockBytes)
+                 .ok())
+          failed.fetch_add(1);
       }
     });
     for (std::size_t at = 0; at < 16; ++at) {
@@ -135,7 +141,8 @@ TEST_CASE("no ranged write is lost beside one who takes views", "[store]") {
   engine.hosted.require_sound();
 }
 
-TEST_CASE("puts, ranged writes, growth and removals of the same blocks leave a sound segment", "[store]") {
+TEST_CASE("puts, ranged writes, growth and removals of the same blocks leave a sound segment",
+          "[store]") {
   DataEngine engine(64 * kMiB);
   constexpr std::size_t kBlockBytes = 200 * kKiB;
   std::atomic<int> failed{0};
@@ -146,16 +153,27 @@ TEST_CASE("puts, ranged writes, growth and removals of the same blocks leave a s
     for (int round = 0; round < 400 * kEffort; ++round) {
       random = random * 6364136223846793005ULL + 1442695040888963407ULL;
       const BlockId id{1, 1 + (random >> 40) % 3};
-      // Every word that anybody writes is 0x41...41, so whatever else a reader sees was never written here.
+      // Every word that anybody writes is 0x41...41, so whatever else a reader sees was never
+      // written here.
       const std::size_t length = 8 * (1 + (random >> 20) % (kBlockBytes / 16));
       const std::uint64_t offset = 8 * ((random >> 10) % ((kBlockBytes - length) / 8 + 1));
       imss::Status status;
       switch ((random >> 60) % 6) {
-        case 0: status = engine.store.put(id, stamped(length, 0x4141414141414141)).status(); break;
-        case 1: status = engine.store.erase(id); break;
-        case 2: status = engine.store.clear_tail(id, offset); break;
-        case 3: status = engine.store.write(id, 0, stamped(64, 0x4141414141414141), kBlockBytes); break;
-        default: status = engine.store.write(id, offset, stamped(length, 0x4141414141414141), kBlockBytes); break;
+        case 0:
+          status = engine.store.put(id, stamped(length, 0x4141414141414141)).status();
+          break;
+        case 1:
+          status = engine.store.erase(id);
+          break;
+        case 2:
+          status = engine.store.clear_tail(id, offset);
+          break;
+        case 3:
+          status = engine.store.write(id, 0, stamped(64, 0x4141414141414141), kBlockBytes);
+          break;
+        default:
+          status = engine.store.write(id, offset, stamped(length, 0x4141414141414141), kBlockBytes);
+          break;
       }
       if (!status.ok()) failed.fetch_add(1);
       if (!engine.store.get(id, 0, out).ok()) failed.fetch_add(1);

@@ -79,7 +79,8 @@ TEST_CASE("the highest announced block stays known and bounds what is stored", "
   CHECK(inode.now().last_block() == 9);
 }
 
-TEST_CASE("a truncation is pending until it is finished, and a second one waits for it", "[store]") {
+TEST_CASE("a truncation is pending until it is finished, and a second one waits for it",
+          "[store]") {
   OneInode inode(10'000);
   auto grown = inode.store.begin_truncation(kDataset, 20'000);
   REQUIRE(grown.ok());
@@ -157,7 +158,8 @@ TEST_CASE("a process stamp is that of a running process", "[store]") {
   const std::uint64_t mine = imss::store::own_process_stamp();
   CHECK(mine != 0);
   CHECK(imss::store::process_lives(mine));
-  CHECK(!imss::store::process_lives(mine + (1ULL << 32)));  // another start time: the id was given out again
+  CHECK(!imss::store::process_lives(
+      mine + (1ULL << 32)));  // another start time: the id was given out again
   CHECK(!imss::store::process_lives(0));
   const pid_t child = ::fork();
   if (child == 0) ::_exit(imss::store::own_process_stamp() != mine ? 0 : 1);
