@@ -259,7 +259,7 @@ std::vector<Operation> data_operations() {
   };
 }
 
-std::vector<Operation> name_operations() {
+std::vector<Operation> creations() {
   return {
       {"creation", [](World&) {}, [](World& world) { return create_and_close(world, "new"); },
        [](World& world) {
@@ -291,6 +291,11 @@ std::vector<Operation> name_operations() {
            REQUIRE(is_stamped(read(world, "m/" + entry.name, 1, 1000), 0));
          return count == 200 ? Outcome::kDone : Outcome::kNothing;
        }},
+  };
+}
+
+std::vector<Operation> removals() {
+  return {
       {"removal of a dataset", [](World& world) { make(world, "d", blocks_of(1000), 4); },
        [](World& world) { return world.session().unlink(World::uri("d")); },
        [](World& world) {
@@ -326,6 +331,11 @@ std::vector<Operation> name_operations() {
        },
        [](World& world) { return world.session().remove_directory(World::uri("dir")); },
        [](World& world) { return exists(world, "dir") ? Outcome::kNothing : Outcome::kDone; }},
+  };
+}
+
+std::vector<Operation> renames() {
+  return {
       rename_operation("rename in a directory", false, "from/target", false),
       rename_operation("rename to another directory", false, "to/target", false),
       rename_operation("rename over a dataset", false, "from/target", true),
@@ -333,6 +343,11 @@ std::vector<Operation> name_operations() {
       rename_operation("rename of a directory", true, "from/target", false),
       rename_operation("move of a directory", true, "to/target", false),
       rename_operation("move of a directory over an empty one", true, "to/target", true),
+  };
+}
+
+std::vector<Operation> services() {
+  return {
       {"instance", [](World&) {},
        [](World& world) {
          imss::metadata::InstanceInfo info;
@@ -524,8 +539,10 @@ TEST_CASE("a client killed at any fault point of a data operation leaves all or 
 
 TEST_CASE("a client killed at any fault point of a name operation leaves all or nothing of it",
           "[kill]") {
-  for (const Operation& operation : name_operations()) {
-    DYNAMIC_SECTION(operation.name) { kill_everywhere(operation); }
+  for (const auto& operations : {creations(), removals(), renames(), services()}) {
+    for (const Operation& operation : operations) {
+      DYNAMIC_SECTION(operation.name) { kill_everywhere(operation); }
+    }
   }
 }
 
