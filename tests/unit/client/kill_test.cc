@@ -242,7 +242,7 @@ std::vector<Operation> data_operations() {
        },
        [](World& world) -> Status {
          auto begun = world.data(0).store.begin_truncation(kNameless, 5000);
-         return begun.ok() ? world.data(0).store.finish_truncation(kNameless, 5000)
+         return begun.ok() ? world.data(0).store.finish_truncation(kNameless, *begun)
                            : begun.status();
        },
        [](World& world) {
@@ -250,7 +250,7 @@ std::vector<Operation> data_operations() {
          const std::uint64_t size = store.attributes(kNameless)->size;
          if (store.pending_truncation(kNameless)->pending) {
            if (size != 5000) return Outcome::kBroken;
-           REQUIRE(store.finish_truncation(kNameless, 5000).ok());
+           REQUIRE(store.finish_truncation(kNameless, *store.pending_truncation(kNameless)).ok());
          }
          return size == 5000     ? Outcome::kDone
                 : size == 10'000 ? Outcome::kNothing

@@ -107,7 +107,7 @@ TEST_CASE("ranged writes in any order make the block that they would make in mem
           std::min<std::size_t>(block_bytes - offset, round % 3 == 0 ? 200 : block_bytes);
       const std::size_t length = 1 + (random >> 11) % most;
       if (round % 16 == 15) {
-        REQUIRE(engine.store.clear_tail(id, offset).ok());
+        REQUIRE(engine.store.cut(id, offset, round).ok());
         std::fill(model.begin() + static_cast<std::ptrdiff_t>(offset), model.end(), std::byte{0});
       } else if (round % 16 == 9) {
         const Bytes whole = pattern(length, round);

@@ -147,6 +147,7 @@ TEST_CASE("puts, ranged writes, growth and removals of the same blocks leave a s
   constexpr std::size_t kBlockBytes = 200 * kKiB;
   std::atomic<int> failed{0};
   std::atomic<int> strange{0};
+  std::atomic<std::uint64_t> generation{1};
   in_threads(4, [&](int thread) {
     std::uint64_t random = static_cast<std::uint64_t>(thread) + 17;
     Bytes out(kBlockBytes);
@@ -166,7 +167,7 @@ TEST_CASE("puts, ranged writes, growth and removals of the same blocks leave a s
           status = engine.store.erase(id);
           break;
         case 2:
-          status = engine.store.clear_tail(id, offset);
+          status = engine.store.cut(id, offset, generation.fetch_add(1));
           break;
         case 3:
           status = engine.store.write(id, 0, stamped(64, 0x4141414141414141), kBlockBytes);

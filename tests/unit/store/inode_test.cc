@@ -98,7 +98,7 @@ TEST_CASE("a truncation is pending until it is finished, and a second one waits 
   REQUIRE(pending.ok());
   CHECK(pending->pending);
   CHECK(pending->size == 5000);
-  REQUIRE(inode.store.finish_truncation(kDataset, 5000).ok());
+  REQUIRE(inode.store.finish_truncation(kDataset, *pending).ok());
   CHECK(!inode.store.pending_truncation(kDataset)->pending);
   CHECK(inode.store.begin_truncation(kDataset, 0)->pending);
   CHECK(inode.store.pending_truncation(kDataset)->size == 0);
