@@ -145,7 +145,7 @@ class Namespace {
   Status create_instance(const InstanceInfo& info);
   Result<InstanceInfo> instance(std::string_view name);
   Result<std::vector<InstanceInfo>> instances();
-  // Takes a server out of an instance; the positions of the others stay. Returns what is left. Errors: kNotFound
+  // Takes a server out of an instance; the positions of the others stay. Needs no memory. Returns what is left. Errors: kNotFound
   // for an instance that does not exist or that the server is not part of.
   Result<InstanceInfo> leave_instance(std::string_view name, std::uint32_t server_id);
   // Errors: kNotEmpty unless the tree is empty.
@@ -186,11 +186,9 @@ class Namespace {
   Status make_instance(const InstanceInfo& info, bool restored);
   Status drop_service(segment::Key key);
   template <typename Read>
-  Status read_service(segment::Key key, Read&& read, segment::Values* values = nullptr);
+  Status read_service(segment::Key key, Read&& read);
   Status put_service(segment::Key key, const void* record, std::size_t bytes, bool replace);
   Result<PendingEntry> prepare_record(segment::Participant& me, const EntryInfo& info, std::uint64_t flags);
-  Status replace_service(segment::Participant& me, segment::Key key, const segment::Values& present,
-                         const void* record, std::size_t bytes);
   template <typename Decide>
   Status edit_names(segment::Participant& me, std::initializer_list<NameRef> names, Decide&& decide,
                     segment::Word* lease = nullptr);

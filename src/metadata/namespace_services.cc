@@ -19,6 +19,9 @@ using segment::Word;
 namespace {
 
 constexpr std::uint32_t kMaxServersPerInstance = 8192;
+// Offset of the server ids in an instance's record. They are read as words of two ids.
+constexpr std::uint64_t kServerIds = sizeof(InstanceRecord) + kNameField;
+static_assert(kServerIds % sizeof(Word) == 0);
 
 void copy_text(char (&field)[256], const std::string& text) {
   std::memset(field, 0, sizeof(field));
@@ -55,8 +58,12 @@ bool decode(const segment::Segment& segment, Ref ref, InstanceInfo* info, bool* 
   info->port = record.port;
   const auto* name = reinterpret_cast<const char*>(&record + 1);
   info->name.assign(name, record.name_length);
-  const auto* servers = reinterpret_cast<const std::uint32_t*>(name + kNameField);
-  info->servers.assign(servers, servers + record.server_count);
+  info->servers.clear();
+  for (std::uint64_t index = 0; index < record.server_count; ++index) {
+    const std::uint64_t offset = ref.offset() + kServerIds + index / 2 * sizeof(Word);
+    const std::uint64_t pair = segment.at<Word>(offset)->load(std::memory_order_acquire);
+    info->servers.push_back(static_cast<std::uint32_t>(pair >> index % 2 * 32));
+  }
   if (restored != nullptr) *restored = record.restored != 0;
   return true;
 }
@@ -102,7 +109,7 @@ Status Namespace::drop_service(Key key) {
 }
 
 template <typename Read>
-Status Namespace::read_service(Key key, Read&& read, Values* values) {
+Status Namespace::read_service(Key key, Read&& read) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   for (;;) {
     segment::Snapshot snapshot;
@@ -111,7 +118,6 @@ Status Namespace::read_service(Key key, Read&& read, Values* values) {
     const Ref ref = Ref(snapshot.values.value0).bare();
     const PinGuard guard(me->pins[kEntryPin], ref);
     if (!services_.unchanged(snapshot)) continue;
-    if (values != nullptr) *values = snapshot.values;
     return read(ref) ? Status() : Status(Code::kCorrupt, "a record of an instance or server is damaged");
   }
 }
@@ -176,44 +182,31 @@ Result<InstanceInfo> Namespace::instance(std::string_view name) {
   return info;
 }
 
+// In place, so that it works also where nothing fits any more.
 Result<InstanceInfo> Namespace::leave_instance(std::string_view name, std::uint32_t server_id) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, lookup(kInstancesDirectory, name));
   const Key key{entry.id, kInstanceKind};
-  for (;;) {
-    InstanceInfo info;
-    Values present;
-    IMSS_RETURN_IF_ERROR(read_service(
-        key, [&](Ref ref) { return decode(*segment_, ref, &info, &info.restored); }, &present));
-    const auto member = std::find(info.servers.begin(), info.servers.end(), server_id);
-    if (server_id == 0 || member == info.servers.end()) return Code::kNotFound;
-    *member = 0;
-    const auto bytes = encode(info, info.restored);
-    const Status status = replace_service(*me, key, present, bytes.data(), bytes.size());
-    if (status.code() == Code::kBusy) continue;  // another server left at the same time
-    IMSS_RETURN_IF_ERROR(status);
-    mark_dirty(*segment_, DirtyKind::kInstance, key);
-    return info;
-  }
-}
-
-// Stores a record in place of `present`. Errors: kBusy when another one is there by now.
-Status Namespace::replace_service(Participant& me, Key key, const Values& present, const void* record,
-                                  std::size_t bytes) {
-  Extents extents(*segment_);
-  IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(me, segment::class_for(bytes), false));
-  std::memcpy(segment_->base() + held.ref.offset(), record, bytes);
-  const Status status = segment::edit_one(
-      services_, me, key,
-      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
-        if (entry == nullptr) return Code::kNotFound;
-        if (old.value0 != present.value0 || old.value1 != present.value1) return Code::kBusy;
-        edit.update(key, entry, {held.ref.word(), segment::next_version(old.value1), 0});
-        change.store(me.hand[held.slot], Extents::retired(Ref(old.value0)));
+  InstanceInfo info;
+  IMSS_RETURN_IF_ERROR(segment::edit_one(
+      services_, *me, key,
+      [&](Transaction& change, segment::TableEdit& edit, segment::Entry* found, const Values& old) -> Status {
+        if (found == nullptr) return Code::kNotFound;
+        const Ref ref = Ref(old.value0).bare();
+        if (!decode(*segment_, ref, &info, &info.restored)) return Code::kCorrupt;
+        const auto member = std::find(info.servers.begin(), info.servers.end(), server_id);
+        if (server_id == 0 || member == info.servers.end()) return Code::kNotFound;
+        const auto position = static_cast<std::size_t>(member - info.servers.begin());
+        // Two ids share a word, which changes under the lock of the entry only.
+        Word& pair = *segment_->at<Word>(ref.offset() + kServerIds + position / 2 * sizeof(Word));
+        const std::uint64_t mask = 0xffffffffULL << position % 2 * 32;
+        change.store(pair, pair.load() & ~mask);
+        edit.update(key, found, {old.value0, segment::next_version(old.value1), old.value2});
+        *member = 0;
         return {};
-      });
-  if (!status.ok()) extents.put_back(me, held);
-  return status;
+      }));
+  mark_dirty(*segment_, DirtyKind::kInstance, key);
+  return info;
 }
 
 Result<std::vector<InstanceInfo>> Namespace::instances() {
