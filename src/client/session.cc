@@ -189,8 +189,10 @@ Status Session::refresh_instances() {
 }
 
 // An attached server ends with its process: clients are turned away, and the memory goes with the last mapping.
-void Session::fence_dead_attached(const InstanceServers& servers) {
-  for (const auto& store : servers.stores) {
+void Session::fence_dead() {
+  [[maybe_unused]] const Status refreshed = refresh_instances();  // what is known will do
+  const std::lock_guard lock(instances_mutex_);
+  for (const auto& [name, store] : mapped_) {
     if (!store || !store->segment().serving() || store->segment().super().attached == 0) continue;
     if (store->segment().probe(0) == Segment::Liveness::kAlive) continue;
     store->segment().super().state.store(static_cast<std::uint64_t>(State::kFenced));
@@ -199,14 +201,13 @@ void Session::fence_dead_attached(const InstanceServers& servers) {
 }
 
 Status Session::reap() {
-  IMSS_RETURN_IF_ERROR(refresh_instances());
+  fence_dead();
   std::vector<std::shared_ptr<const InstanceServers>> known;
   {
     const std::lock_guard lock(instances_mutex_);
     for (const auto& [name, servers] : instances_) known.push_back(servers);
   }
   for (const auto& servers : known) {
-    fence_dead_attached(*servers);
     IMSS_RETURN_IF_ERROR(repair_copies(*servers));
   }
   return namespace_->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });

@@ -145,6 +145,8 @@ class Session {
   // Drops datasets that dead clients left half made or half removed, and fences attached servers whose process
   // died; servers call it now and then.
   Status reap();
+  // The second of these alone, which also works when the metadata server is gone.
+  void fence_dead();
   // Removes what is left of a dataset that has neither name nor opener.
   Status drop_orphan(const std::string& instance, std::uint64_t dataset);
 
@@ -173,7 +175,6 @@ class Session {
   Status repair_copies(const InstanceServers& servers);
   Status clear_directory(std::uint64_t directory, const InstanceServers& servers);
   Status refresh_instances();
-  void fence_dead_attached(const InstanceServers& servers);
   Status write_name(const Uri& uri, std::uint64_t dataset, store::Store& home);
   Status lost_inode(const Uri& uri, std::uint64_t dataset);
   // Errors: kNotFound when the inode is not there or has no name any more.

@@ -204,7 +204,10 @@ void DataServer::rejoin_when_retired() {
 
 void DataServer::upkeep() {
   rejoin_when_retired();
-  if (!session_->names().segment().serving()) return;
+  if (!session_->names().segment().serving()) {
+    session_->fence_dead();
+    return;
+  }
   if (const Status status = create_instance_when_complete(); !status.ok()) {
     IMSS_LOG_WARN("cannot create the instance: %s", status.message().c_str());
   }

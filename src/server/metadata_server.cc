@@ -47,6 +47,7 @@ void MetadataServer::stop(bool retire) {
   stopped_ = true;
   if (journaller_) journaller_->stop();
   host_->stop(retire);
+  host_->segment()->leave();  // who started it has formatted it
 }
 
 }  // namespace imss::server
