@@ -1,6 +1,7 @@
 # What an attached process keeps in shared memory never exceeds what it was given, measured from
 # outside while the process fills its store until nothing fits any more.
 port_base=21800
+source_dir=$(readlink -f "$(dirname "$0")/../..")
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 # fill STORAGE_MIB METADATA_KIB METADATA_PORT DATA_PORT: datasets of several block sizes, parts of
@@ -66,7 +67,6 @@ int main(int argc, char** argv) {
   return 0;
 }
 EOF
-source_dir=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
 expect 0 "${CC:-cc}" -std=c99 -Wall -Wextra -Werror -I"$source_dir/include" fill.c -o fill -L"$build/lib" \
   -limss_shared -Wl,-rpath,"$build/lib"
 

@@ -1,5 +1,6 @@
 # Ranks with attached servers: under both MPI implementations, and when one of them is killed.
 port_base=21600
+source_dir=$(readlink -f "$(dirname "$0")/../..")
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 # Segments hold 64 GiB of addresses each, but not of memory; the names must be gone in the end.
@@ -107,7 +108,6 @@ int main(int argc, char** argv) {
   return 0;
 }
 EOF
-source_dir=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
 expect 0 "${CC:-cc}" -std=c99 -Wall -Wextra -Werror -I"$source_dir/include" rank.c -o rank -L"$build/lib" \
   -limss_shared -Wl,-rpath,"$build/lib"
 

@@ -1,9 +1,9 @@
 # The examples as a user builds them: against an installed tree, with find_package(imss), and a C
 # program with pkg-config.
 port_base=21900
+source_dir=$(readlink -f "$(dirname "$0")/../..")
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 
-source_dir=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
 prefix=$(mktemp -d "$work/prefix-XXXX")
 expect 0 cmake --install "$build" --prefix "$prefix"
 expect 0 cmake -S "$source_dir/examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix"
