@@ -2,13 +2,13 @@
 #include <cerrno>
 #include <utility>
 
+#include <imss/imss.h>
 #include "base/clock.h"
 #include "base/text.h"
 #include "client/c_api_arguments.h"
 #include "client/c_api_data.h"
 #include "client/c_api_error.h"
 #include "client/c_api_state.h"
-#include "imss/imss.h"
 #include "segment/segment.h"
 
 using namespace imss;                 // NOLINT: this file defines the functions of imss.h

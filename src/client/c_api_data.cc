@@ -7,11 +7,11 @@
 #include <cstring>
 #include <span>
 
+#include <imss/imss.h>
 #include "base/text.h"
 #include "client/c_api_data.h"
 #include "client/c_api_error.h"
 #include "client/c_api_state.h"
-#include "imss/imss.h"
 
 using namespace imss;                 // NOLINT: this file defines the functions of imss.h
 using namespace imss::client;         // NOLINT

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string_view>
 
+#include <imss/imss.h>
 #include "base/host_file.h"
 #include "base/text.h"
 #include "client/attached.h"
@@ -12,7 +13,6 @@
 #include "client/c_api_error.h"
 #include "client/c_api_state.h"
 #include "client/local_host.h"
-#include "imss/imss.h"
 #include "segment/segment_files.h"
 
 using namespace imss;                 // NOLINT: this file defines the functions of imss.h

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include <imss/imss.h>
 #include "base/clock.h"
 #include "base/text.h"
 #include "client/attached.h"
@@ -10,7 +11,6 @@
 #include "client/c_api_state.h"
 #include "client/detached.h"
 #include "client/local_host.h"
-#include "imss/imss.h"
 #include "segment/segment.h"
 #include "server/deployment.h"
 

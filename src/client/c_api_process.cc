@@ -5,13 +5,13 @@
 #include <mutex>
 #include <thread>
 
+#include <imss/imss.h>
 #include "base/clock.h"
 #include "base/text.h"
 #include "client/c_api_arguments.h"
 #include "client/c_api_error.h"
 #include "client/c_api_state.h"
 #include "client/local_host.h"
-#include "imss/imss.h"
 #include "segment/segment.h"
 #include "server/deployment.h"
 
