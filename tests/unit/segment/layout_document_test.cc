@@ -58,7 +58,7 @@ Fields documented() {
 #define FIELD(type, field) \
   { #type "." #field, {offsetof(type, field), sizeof(type::field)} }
 
-const Fields kLayout{
+const Fields kSuperblock{
     FIELD(Superblock, magic),
     FIELD(Superblock, layout_version),
     FIELD(Superblock, role),
@@ -98,6 +98,9 @@ const Fields kLayout{
     FIELD(Superblock, service_root),
     FIELD(Superblock, torn_lock),
     FIELD(Superblock, torn),
+};
+
+const Fields kOthers{
     FIELD(Participant, id),
     FIELD(Participant, generation),
     FIELD(Participant, process),
@@ -167,11 +170,13 @@ const Fields kLayout{
 
 TEST_CASE("the document gives every field of the layout its offset and size") {
   const Fields fields = documented();
-  for (const auto& [name, place] : kLayout) {
-    INFO(name);
-    REQUIRE(fields.contains(name));
-    CHECK(fields.at(name).offset == place.offset);
-    CHECK(fields.at(name).size == place.size);
+  for (const Fields* layout : {&kSuperblock, &kOthers}) {
+    for (const auto& [name, place] : *layout) {
+      INFO(name);
+      REQUIRE(fields.contains(name));
+      CHECK(fields.at(name).offset == place.offset);
+      CHECK(fields.at(name).size == place.size);
+    }
   }
-  CHECK(fields.size() == kLayout.size());
+  CHECK(fields.size() == kSuperblock.size() + kOthers.size());
 }
