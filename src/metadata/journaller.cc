@@ -14,6 +14,7 @@
 #include "metadata/namespace_internal.h"
 #include "segment/edit_one.h"
 #include "segment/futex.h"
+#include "segment/segment_files.h"
 
 namespace imss::metadata {
 
@@ -101,7 +102,8 @@ Result<std::unique_ptr<Journaller>> Journaller::start(std::shared_ptr<segment::S
   if (taken_over && file_nonce != 0 && file_nonce != nonce) {
     return Status(Code::kInvalidArgument,
                   path + " is not the metadata file of the running segment " + segment->name() +
-                      "; give its own file, or remove the segment with `imss check --reclaim`");
+                      "; start the server with the file that belongs to it, or remove " +
+                      segment::path_of(segment->name()) + " and with it what that server stored");
   }
   if (journal->cut_bytes() > 0) {
     IMSS_LOG_WARN("%s: cut %llu bytes that were not completely written", path.c_str(),
