@@ -194,11 +194,13 @@ typedef struct imss_request imss_request;
 // Makes this process a host: starts its attached data server and, if asked, the metadata server.
 //   rank                  this process among those of the application; distinct on the node
 //   backend_storage_size  bytes of memory that everything IMSS keeps in this process may use,
-//                         metadata included; at least 16 MiB; never exceeded
+//                         metadata included; at least 16 MiB, with the metadata server 32 MiB;
+//                         never exceeded
 //   server_port           well-known port of the data servers; all ranks give the same
 //   deploy_metadata       not 0: this process also runs the metadata server (one rank does)
 //   metadata_port         well-known port of the metadata server; all ranks give the same
-//   metadata_buff_size    KiB of the above for the metadata server; 0: IMSS chooses
+//   metadata_buff_size    KiB of the above for the metadata server, 16 MiB at least also for less;
+//                         0: an eighth
 //   metadata_file         file that keeps names, instances and policies for a later deployment;
 //                         created when missing. NULL: nothing is kept. Only with deploy_metadata
 // The server joins an instance when init_imss(ATTACHED) forms one. Clients of detached servers do
@@ -255,8 +257,8 @@ IMSS_API uint32_t get_dir(const char* uri, char** buffer, char*** items);
 //   meta_hostfile  the same for the metadata server; NULL: this node
 //   n_servers      how many data servers form the instance, at least 1
 //   conn_port      the data servers' well-known port
-//   buff_size      KiB that each data server may use; 0: ATTACHED what hercules_init was given,
-//                  DETACHED three quarters of the node's memory divided by n_servers
+//   buff_size      DETACHED: KiB that each data server may use; 0: three quarters of the node's
+//                  memory divided by n_servers. ATTACHED: not used, see hercules_init
 //   deployment     ATTACHED: the servers are those that n_servers ranks made in hercules_init with
 //                  these ports; the call waits for them, at most until the deadline. Every rank
 //                  may call it, or one rank does and the others call open_imss: the first call

@@ -9,8 +9,8 @@
 
 namespace imss::client::c_api {
 
-LifecycleLock::LifecycleLock() : lock_(State::get().lifecycle, std::defer_lock) {
-  if (lock_.try_lock_for(std::chrono::milliseconds(segment::deadline_ms()))) return;
+LifecycleLock::LifecycleLock() {
+  if (State::get().lifecycle.take(std::chrono::milliseconds(segment::deadline_ms()))) return;
   status_ =
       Status(Code::kTimedOut, "another thread of this process is still deploying or releasing");
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "base/result.h"
@@ -51,11 +50,15 @@ class NamesCall {
 class LifecycleLock {
  public:
   LifecycleLock();
+  ~LifecycleLock() {
+    if (status_.ok()) State::get().lifecycle.give_back();
+  }
+  LifecycleLock(const LifecycleLock&) = delete;
+  LifecycleLock& operator=(const LifecycleLock&) = delete;
   // Errors: kTimedOut when another such call went on until the deadline.
   const Status& status() const { return status_; }
 
  private:
-  std::unique_lock<std::timed_mutex> lock_;
   Status status_;
 };
 

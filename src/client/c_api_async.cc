@@ -1,5 +1,6 @@
 // The C interface: zero-copy views and asynchronous operations.
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include <imss/imss.h>
@@ -53,15 +54,25 @@ imss_request* request_of(Ticket ticket) { return reinterpret_cast<imss_request*>
 Ticket ticket_of(const imss_request* request) { return reinterpret_cast<Ticket>(request); }
 static_assert(sizeof(Ticket) == sizeof(imss_request*));
 
-// REQUIRES: the caller is a call on the dataset, so that a release that begins now finds the
-// request.
-Result<imss_request*> start(std::int32_t id, std::function<Status()> run) {
+// Starts an operation on the dataset. It keeps the dataset, because a release takes the id away
+// before it waits. REQUIRES: the caller is a call on the dataset, so that a release that begins now
+// finds the request.
+template <typename Operation>
+Status start(Session& session, std::int32_t id, Operation operation, imss_request** request) {
+  IMSS_ASSIGN_OR_RETURN(std::shared_ptr<Dataset> dataset, session.dataset(id));
   RequestWork work;
   work.dataset = id;
-  work.run = std::move(run);
   work.deadline = Deadline::from_now(segment::deadline_ms());
+  work.run = [id, operation, dataset = std::move(dataset)]() -> Status {
+    State& state = State::get();
+    const Calls::Scope scope(state.calls, mark_of_dataset(id));
+    Session* const connected = state.session();
+    if (connected == nullptr) return Status(Code::kBadHandle, "the connection ended");
+    return operation(*connected, *dataset);
+  };
   IMSS_ASSIGN_OR_RETURN(const Ticket ticket, State::get().requests().start(std::move(work)));
-  return request_of(ticket);
+  *request = request_of(ticket);
+  return {};
 }
 
 Status not_a_request() {
@@ -92,14 +103,12 @@ int32_t imss_view_release(imss_block_view* view) {
 imss_request* iget_data(int32_t id, int32_t block, void* buffer) {
   return call([&]() -> Result<imss_request*> {
     imss_request* request = nullptr;
-    IMSS_RETURN_IF_ERROR(on_dataset(id, [&](Session&, Dataset& dataset) -> Status {
+    IMSS_RETURN_IF_ERROR(on_dataset(id, [&](Session& session, Dataset& dataset) -> Status {
       IMSS_RETURN_IF_ERROR(check_get(dataset, block, buffer));
-      IMSS_ASSIGN_OR_RETURN(request, start(id, [=] {
-                              return on_dataset(id, [&](Session& session, Dataset& found) {
-                                return get_block(session, found, block, buffer);
-                              });
-                            }));
-      return {};
+      const auto get = [=](Session& connected, Dataset& kept) {
+        return get_block(connected, kept, block, buffer);
+      };
+      return start(session, id, get, &request);
     }));
     return request;
   });
@@ -108,15 +117,12 @@ imss_request* iget_data(int32_t id, int32_t block, void* buffer) {
 imss_request* iset_data(int32_t id, int32_t block, const void* buffer, size_t size, off_t offset) {
   return call([&]() -> Result<imss_request*> {
     imss_request* request = nullptr;
-    IMSS_RETURN_IF_ERROR(on_dataset(id, [&](Session&, Dataset& dataset) -> Status {
+    IMSS_RETURN_IF_ERROR(on_dataset(id, [&](Session& session, Dataset& dataset) -> Status {
       IMSS_RETURN_IF_ERROR(check_set(dataset, block, buffer, size, offset));
-      IMSS_ASSIGN_OR_RETURN(request, start(id, [=] {
-                              return on_dataset(id, [&](Session& session, Dataset& found) {
-                                return set_block_or_range(session, found, block, buffer, size,
-                                                          offset);
-                              });
-                            }));
-      return {};
+      const auto set = [=](Session& connected, Dataset& kept) {
+        return set_block_or_range(connected, kept, block, buffer, size, offset);
+      };
+      return start(session, id, set, &request);
     }));
     return request;
   });

@@ -38,8 +38,9 @@ Status check_attached(std::uint32_t rank, std::uint64_t storage_bytes, std::uint
 // A program that ends without hercules_release leaves no segment behind either.
 void retire_at_exit() {
   State& state = State::get();
-  const std::unique_lock lock(state.lifecycle, std::try_to_lock);
-  if (lock.owns_lock() && state.servers) state.servers->stop();
+  if (!state.lifecycle.take(std::chrono::milliseconds(0))) return;
+  if (state.servers) state.servers->stop();
+  state.lifecycle.give_back();
 }
 
 Status init_attached(const AttachedOptions& options) {

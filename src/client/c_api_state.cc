@@ -59,6 +59,23 @@ void OpenThings::clear() {
   datasets_.clear();
 }
 
+// --- Turn ---------------------------------------------------------------------------------------
+
+bool Turn::take(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  if (!given_back_.wait_for(lock, patience, [this] { return !taken_; })) return false;
+  taken_ = true;
+  return true;
+}
+
+void Turn::give_back() {
+  {
+    const std::lock_guard lock(mutex_);
+    taken_ = false;
+  }
+  given_back_.notify_one();
+}
+
 // --- State --------------------------------------------------------------------------------------
 
 State::State() : requests_(new Requests()) {
@@ -147,7 +164,7 @@ void State::after_fork_in_parent() { get().unlock_after_fork(); }
 void State::after_fork_in_child() {
   State& state = get();
   state.unlock_after_fork();
-  new (&state.lifecycle) std::timed_mutex();
+  new (&state.lifecycle) Turn();
   state.calls.forget_other_threads();
   state.views.forget_pins();
   // Their threads are not here, so they are neither used nor destroyed.

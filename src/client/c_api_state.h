@@ -11,6 +11,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -52,6 +54,20 @@ class OpenThings {
   std::unordered_map<std::uint64_t, std::uint32_t> datasets_;
 };
 
+// A mutex with a deadline. (The one of the standard library is unknown to ThreadSanitizer.)
+// Concurrent.
+class Turn {
+ public:
+  // False when somebody else had it until then.
+  bool take(std::chrono::milliseconds patience);
+  void give_back();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable given_back_;
+  bool taken_ = false;  // guarded by mutex_
+};
+
 class State {
  public:
   static State& get();
@@ -75,7 +91,7 @@ class State {
   // Releases the datasets of an instance, which calls cannot find any more.
   void release_datasets_of(Session& session, const std::string& instance);
 
-  std::timed_mutex lifecycle;
+  Turn lifecycle;
   Calls calls;
   OpenThings open;
   Views views;

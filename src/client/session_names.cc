@@ -204,7 +204,8 @@ Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& optio
   attributes.gid = ::getegid();
   attributes.block_bytes = options.block_bytes;
   attributes.block_count = options.block_count;
-  attributes.placement = info.layout.policy | info.layout.replicas << 8 | std::uint64_t{info.layout.server_count} << 16;
+  attributes.placement = info.layout.policy | std::uint64_t{info.layout.replicas} << 8 |
+                         std::uint64_t{info.layout.server_count} << 16;
   // Inode first, the name publishes it. A death in between leaves a prepared name, which is reaped.
   Status status = home->create_inode(info.id, attributes);
   segment::fault_point("create.inode_made");
