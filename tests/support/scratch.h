@@ -17,6 +17,7 @@ class Scratch {
     ::setenv("IMSS_SHM_DIR", path_.c_str(), 1);
   }
   ~Scratch() {
+    if (owner_ != ::getpid()) return;  // a forked child ends
     ::unsetenv("IMSS_SHM_DIR");
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
@@ -28,6 +29,7 @@ class Scratch {
   std::string file(const std::string& name) const { return path_ + "/" + name; }
 
  private:
+  const pid_t owner_ = ::getpid();
   std::string path_;
 };
 
