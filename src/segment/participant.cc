@@ -307,7 +307,7 @@ void Segment::clean_up_slot(std::uint32_t slot) {
     fault_point("clean_up.begun");
     release_claim(*this, **me, dead);
     abandon_move(*this, **me, dead);
-    note_torn_copies(*this, **me, dead);
+    note_torn_copies(*this, **me, dead);  // without a place for the note the slot stays dead
     // Its pins go after its claim, which they protect, and before its hand, which they would hold back.
     clear_pins(dead);
     Extents(*this).give_back_hand_of(**me, dead);

@@ -58,9 +58,9 @@ class Segment : public std::enable_shared_from_this<Segment> {
   bool contains(std::uint64_t offset, std::uint64_t bytes) const {
     return offset <= size_ && bytes <= size_ - offset;
   }
-  // REQUIRES: contains(offset, sizeof(T)), checked: a bad offset means a damaged segment and yields the
-  // superblock's scratch-free first page only in release of a caller bug, so callers test with contains()
-  // whatever they read from shared memory.
+  // REQUIRES: contains(offset, sizeof(T)). Not checked here: callers test every offset that they
+  // read from shared memory before they come here, because a damaged segment must end in an
+  // error and not in a crash.
   template <typename T>
   T* at(std::uint64_t offset) const {
     return reinterpret_cast<T*>(base_ + offset);
