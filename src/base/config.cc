@@ -49,8 +49,10 @@ Status unknown_key(std::string_view place, std::string_view name) {
       nearest = &row;
     }
   }
-  return Status(Code::kInvalidArgument, concat(place, "there is no key ", quoted(name),
-                                               "; the nearest is ", nearest->name));
+  const bool near = 2 * least <= compared.size();
+  return Status(Code::kInvalidArgument,
+                concat(place, "there is no key ", quoted(name),
+                       near ? concat("; the nearest is ", nearest->name) : "; imss config lists all keys"));
 }
 
 std::optional<std::string> environment(const std::string& variable) {

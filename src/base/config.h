@@ -36,8 +36,11 @@ enum class ConfigKey : std::uint8_t {
   kPrefetchSize,
   kDebugLevel,
   kDeadline,
+  kAddress,
+  kKeyFile,
+  kShare,
 };
-inline constexpr std::size_t kConfigKeyCount = static_cast<std::size_t>(ConfigKey::kDeadline) + 1;
+inline constexpr std::size_t kConfigKeyCount = static_cast<std::size_t>(ConfigKey::kShare) + 1;
 
 enum class ConfigType : std::uint8_t {
   kText,     // anything without NUL and line ends

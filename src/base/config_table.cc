@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kMaxServers = 1'000'000;
 constexpr std::uint64_t kMaxStorageBytes = std::uint64_t{1} << 60;
 constexpr std::string_view kPolicies = "RR BUCKETS HASH CRC16b CRC64b LOCAL HRW ZCOPY";
+constexpr std::string_view kSharing = "rw ro none";
 constexpr std::string_view kLevels = "none=0 error=1 warn=2 info=3 debug=4 trace=5";
 
 using enum ConfigType;
@@ -54,6 +55,12 @@ constexpr std::array<ConfigRow, kConfigKeyCount> kRows = {{
     {ConfigKey::kDebugLevel, "DEBUG_LEVEL", kInteger, "warn", 0, 5, 1, kLevels, "what is logged"},
     {ConfigKey::kDeadline, "DEADLINE", kInteger, "30", 1, 86400, 1, "",
      "seconds after which an operation ends with an error"},
+    {ConfigKey::kAddress, "ADDRESS", kText, "", 0, 0, 1, "",
+     "where servers listen for other nodes: a host name or address of this one, * for all; none is nowhere, with keys all"},
+    {ConfigKey::kKeyFile, "KEY_FILE", kText, "", 0, 0, 1, "",
+     "file with the instance's keys, see imss keygen; none is no encryption"},
+    {ConfigKey::kShare, "SHARE", kChoice, "rw", 0, 0, 1, kSharing,
+     "what other processes of a server's node do with its memory: rw is work on it, ro is read it, none is ask the server"},
 }};
 
 constexpr bool rows_are_in_order() {

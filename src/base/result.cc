@@ -25,7 +25,7 @@ constexpr std::array kCodes = {
     CodeRow{Code::kNotEmpty, "not_empty", ENOTEMPTY, "the directory is not empty"},
     CodeRow{Code::kNameTooLong, "name_too_long", ENAMETOOLONG,
             "a name is longer than 255 bytes or a URI longer than 4096"},
-    CodeRow{Code::kNoSpace, "no_space", ENOSPC, "the capacity given to the server is used up"},
+    CodeRow{Code::kNoSpace, "no_space", ENOSPC, "no room is left: the capacity given to the server, or its node's memory, is used up"},
     CodeRow{Code::kTimedOut, "timed_out", ETIMEDOUT, "the deadline passed before the operation was applied"},
     CodeRow{Code::kUnknownOutcome, "unknown_outcome", EIO, "the operation may or may not have been applied"},
     CodeRow{Code::kIo, "io", EIO, "the data or the server that held it is gone"},
@@ -46,6 +46,7 @@ constexpr std::array kCodes = {
     CodeRow{Code::kAgain, "again", EAGAIN, "try again"},
     CodeRow{Code::kTooManyOpen, "too_many_open", EMFILE, "a table of handles is full"},
     CodeRow{Code::kWouldCycle, "would_cycle", EINVAL, "a directory cannot be moved into itself"},
+    CodeRow{Code::kClaimed, "claimed", EBUSY, "a change over several servers is under way there"},
 };
 
 const CodeRow& row_of(Code code) {
@@ -60,7 +61,7 @@ std::string_view sentence_of(Code code) { return row_of(code).sentence; }
 std::string_view name_of(Code code) { return row_of(code).name; }
 
 Status::Status(Code code, std::string message)
-    : code_(code), message_(std::make_unique<std::string>(std::move(message))) {}
+    : code_(code), details_(new Details{std::move(message), 0}) {}
 
 Status Status::from_errno(int error_number, std::string_view what) {
   Status status(Code::kSystem, std::string(what) + ": " + std::strerror(error_number));
@@ -68,17 +69,23 @@ Status Status::from_errno(int error_number, std::string_view what) {
   return status;
 }
 
+Status Status::claimed(std::uint64_t change) {
+  Status status(Code::kClaimed);
+  status.details_.reset(new Details{std::string(sentence_of(Code::kClaimed)), change});
+  return status;
+}
+
 Status& Status::operator=(const Status& other) {
   code_ = other.code_;
   system_errno_ = other.system_errno_;
-  message_ = other.message_ ? std::make_unique<std::string>(*other.message_) : nullptr;
+  details_ = other.details_ ? std::make_unique<Details>(*other.details_) : nullptr;
   return *this;
 }
 
 int Status::error_number() const { return system_errno_ != 0 ? system_errno_ : errno_of(code_); }
 
 std::string Status::message() const {
-  return message_ ? *message_ : std::string(sentence_of(code_));
+  return details_ ? details_->message : std::string(sentence_of(code_));
 }
 
 }  // namespace imss

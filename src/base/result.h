@@ -44,6 +44,7 @@ enum class Code : std::uint16_t {
   kAgain = 26,            // EAGAIN: try once more now
   kTooManyOpen = 27,      // EMFILE: a table of handles or participants is full
   kWouldCycle = 28,       // EINVAL: a directory would become its own ancestor
+  kClaimed = 29,          // EBUSY: a change over several servers, see Status::claim(), holds it; not applied
 };
 
 // The errno value that the C API reports for a code, and the sentence used when nothing better is known.
@@ -58,6 +59,8 @@ class [[nodiscard]] Status {
   Status(Code code, std::string message);
   // kSystem with the errno given; `what` says which call on which object failed.
   static Status from_errno(int error_number, std::string_view what);
+  // kClaimed: the change over several servers that holds what was asked for.
+  static Status claimed(std::uint64_t change);
 
   Status(const Status& other) { *this = other; }
   Status& operator=(const Status& other);
@@ -68,11 +71,18 @@ class [[nodiscard]] Status {
   Code code() const { return code_; }
   int error_number() const;     // 0 on success
   std::string message() const;  // a sentence; empty on success
+  // The change that a status of kClaimed is about; otherwise 0.
+  std::uint64_t claim() const { return details_ ? details_->claim : 0; }
 
  private:
+  struct Details {
+    std::string message;
+    std::uint64_t claim = 0;
+  };
+
   Code code_ = Code::kOk;
   int system_errno_ = 0;
-  std::unique_ptr<std::string> message_;
+  std::unique_ptr<Details> details_;
 };
 
 template <typename T>
