@@ -170,6 +170,7 @@ void CheckPass::look_at_dense_memory(Box& box) {
   const std::uint64_t pages = class_bytes(box.size_class) / kPageBytes;
   const std::uint64_t first = (box.first - segment_.super().arenas_offset) / kPageBytes;
   for (std::uint32_t i = 0; i < box.total; ++i) {
+    if (box.owners[i] == Owner::kHost) continue;
     std::uint64_t there = 0;
     for (std::uint64_t page = first + i * pages; page < first + (i + 1) * pages; ++page) {
       there += bits_of(segment_.descriptor(page / kPagesPerArena).populated, page % kPagesPerArena);
@@ -293,6 +294,22 @@ void CheckPass::look_at_participants() {
   for (const Word& word : block.limbo) {
     const Ref ref(word.load());
     if (!ref.none()) own(ref.bare(), Owner::kLimbo);
+  }
+  look_at_changing_memory();
+}
+
+// Extents whose memory the host, or one that died, takes or gives back right now.
+void CheckPass::look_at_changing_memory() {
+  const Superblock& block = segment_.super();
+  const std::uint64_t arena = block.changing_arena.load(std::memory_order_acquire) - 1;
+  if (arena == ~0ULL) return;
+  const auto found = arena < arena_count_ ? box_at_.find(segment_.offset_of(&segment_.descriptor(arena).container))
+                                          : box_at_.end();
+  if (found == box_at_.end()) return error("superblock", "the host changes the memory of what is no arena of extents");
+  const Box& box = boxes_[found->second];
+  for (std::uint32_t i = 0; i < std::min<std::uint32_t>(box.total, kPagesPerArena); ++i) {
+    if ((block.changing_extents[i / 64].load() >> i % 64 & 1) == 0) continue;
+    own(Ref(box.first + i * class_bytes(box.size_class), box.size_class, box.sparse), Owner::kHost);
   }
 }
 

@@ -73,6 +73,7 @@ class CheckPass {
   void look_at_dense_memory(Box& box);
   void look_at_pools();
   void look_at_participants();
+  void look_at_changing_memory();
   void look_at_tables();
   void look_at_bucket(Table& table, std::uint32_t index, std::uint64_t bucket);
   ChainCopy copy_chain(Bucket& head) const;

@@ -292,13 +292,15 @@ bool Extents::pinned(Ref ref, bool writers_only) const {
 
 void Extents::give_back_hand(Participant& me) { give_back_hand_of(me, me); }
 
-// What is pinned or names a dataset to be removed goes to the limbo, from where the host takes it later.
+// What is pinned, may still be written from elsewhere, or names a dataset to be removed goes to the limbo, from where
+// the host takes it later.
 void Extents::give_back_hand_of(Participant& me, Participant& dead) {
   Superblock& block = segment_.super();
   for (std::uint32_t slot = 0; slot < kHandSlots; ++slot) {
     const Ref word(dead.hand[slot].load());
     if (word.none()) continue;
-    if (!word.has(Ref::kReap) && !(word.has(Ref::kRetired) && pinned(word))) {
+    const bool in_use = word.has(Ref::kReap | Ref::kArriving) || (word.has(Ref::kRetired) && pinned(word));
+    if (!in_use) {
       const Status status = return_one(me, dead, slot);
       if (status.code() == Code::kCorrupt) dead.hand[slot].store(0);
       if (status.code() == Code::kTimedOut || status.code() == Code::kFenced) return;

@@ -30,6 +30,11 @@ class Extents {
   // Waits for the host when the pool is dry. Errors: kNoSpace, kTimedOut.
   // REQUIRES: no locks held.
   Result<Held> take(Participant& me, std::uint32_t size_class, bool sparse);
+  // A held extent that a transfer from another node writes from now on: should this thread die, the extent stays out
+  // of use until nothing of its process can write any more.
+  static void mark_arriving(Participant& me, const Held& held) {
+    me.hand[held.slot].store(held.ref.bare().with(Ref::kHeld).with(Ref::kArriving).word(), std::memory_order_release);
+  }
   // Returns a held extent that was not used. REQUIRES: no locks held.
   void put_back(Participant& me, const Held& held);
   // After a transaction has left a retired extent in a hand slot: keeps it for reuse, or returns some to

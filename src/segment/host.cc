@@ -21,6 +21,7 @@ namespace {
 // The host serves everybody, so it waits for nobody long: not for a lock whose holder is stopped.
 constexpr int kHostDeadlineMs = 200;
 constexpr long kTickMs = 400;                       // dead participants are cleaned up within 2 s
+constexpr std::uint32_t kQuarantineTicks = 5;       // see Host::still_quarantined
 
 // The host whose thread this is: what it does as a participant it provides for itself.
 thread_local Host* host_of_this_thread = nullptr;
@@ -34,6 +35,17 @@ void nudge_host(Segment& segment) {
   block.host_wake.fetch_add(1);
   if (block.host_sleeping.load() != 0) futex_wake_all(block.host_wake);
 }
+
+namespace {
+
+// Whether nobody will ever answer here: the server has ended for good, or died with the application it was part of.
+bool is_gone(Segment& segment) {
+  const Superblock& block = segment.super();
+  if (block.state.load() >= static_cast<std::uint64_t>(State::kFenced)) return true;
+  return block.attached != 0 && segment.probe(0) != Segment::Liveness::kAlive;
+}
+
+}  // namespace
 
 Status ask_host(Segment& segment, Participant& me, Request kind, std::uint64_t offset, std::uint64_t bytes) {
   Superblock& block = segment.super();
@@ -53,6 +65,8 @@ Status ask_host(Segment& segment, Participant& me, Request kind, std::uint64_t o
     const auto wake = static_cast<std::uint32_t>(block.reply_wake.load());
     if (answered()) break;
     futex_wait(block.reply_wake, wake, 20);
+    if (answered()) break;
+    if (is_gone(segment)) return Status(Code::kFenced, "the server of segment " + segment.name() + " has ended");
     if (std::chrono::steady_clock::now() < end) continue;
     const bool alive = segment.probe(0) == Segment::Liveness::kAlive;
     return Status(Code::kTimedOut, "the server of segment " + segment.name() +
@@ -109,6 +123,7 @@ Status Host::prepare() {
   }
   IMSS_ASSIGN_OR_RETURN(me_, segment_->register_host());
   segment_->super().owner_pid = static_cast<std::uint32_t>(::getpid());
+  IMSS_RETURN_IF_ERROR(segment_->share(options_.sharing));
   refresh_used();
   if (took_over_) {
     segment_->clean_up();
@@ -238,12 +253,22 @@ bool Host::top_up_pools() {
   return worked;
 }
 
+// The kernel tells of a thread's death while it still takes the process apart; what the process had registered with
+// the network can be written until that is over.
+bool Host::still_quarantined(std::uint32_t place, Ref word) {
+  Quarantine& seen = quarantine_[place];
+  if (!word.has(Ref::kArriving) || seen.word != word.word()) seen = {word.word(), 0};
+  return word.has(Ref::kArriving) && seen.ticks++ < kQuarantineTicks;
+}
+
 // Extents that were pinned when their owner ended go back once nobody pins them any more.
 void Host::empty_limbo() {
   Superblock& block = segment_->super();
   Extents extents(*segment_);
-  for (Word& place : block.limbo) {
+  for (std::uint32_t i = 0; i < kLimboSlots; ++i) {
+    Word& place = block.limbo[i];
     const Ref word(place.load());
+    if (still_quarantined(i, word)) continue;
     if (word.none() || word.has(Ref::kReap) || extents.pinned(word)) continue;
     auto slot = extents.empty_slot(*me_);
     if (!slot.ok()) return;

@@ -23,6 +23,7 @@ namespace imss::segment {
 struct HostOptions {
   CreateOptions create;
   std::string name;             // of the segment file
+  Sharing sharing = Sharing::kReadWrite;
   bool take_over = false;       // an orphaned segment of that name is mapped and served again
   // Called on the host thread about twice a second while the segment serves.
   std::function<void(Segment&, Participant&)> periodic;
@@ -58,6 +59,7 @@ class Host {
   Status extend_dense(std::uint32_t size_class);
   Status new_container(std::uint32_t size_class, bool sparse);
   Status obtain(std::uint64_t offset, std::uint64_t bytes);
+  Status populate(std::uint64_t offset, std::uint64_t bytes);
   Status make_room(std::uint64_t bytes);
   Status check_room(std::uint64_t bytes);
   void mark_populated(std::uint64_t offset, std::uint64_t bytes);
@@ -67,6 +69,8 @@ class Host {
   bool unlink_free_arena(std::uint32_t size_class, bool sparse, std::uint64_t* freed);
   bool unlink_free_slab(std::uint32_t size_class);
   bool set_aside(std::uint32_t size_class, bool sparse, std::uint64_t wanted_bytes, std::uint64_t* freed);
+  Status finish_memory_change();
+  void name_changing(std::uint64_t arena, const std::vector<std::uint32_t>& indices);
   bool free_if_all_aside(std::uint64_t arena);
   Status restore(std::uint32_t size_class, std::uint32_t count);
   Status add_free(std::uint64_t arena, const std::vector<std::uint32_t>& indices);
@@ -75,6 +79,7 @@ class Host {
   std::vector<bool> owned_arenas() const;
   void rebuild_after_take_over();
   void empty_limbo();
+  bool still_quarantined(std::uint32_t place, Ref word);
   bool collapse_one();
   std::uint64_t step_bytes() const;
   void refresh_used();
@@ -91,7 +96,13 @@ class Host {
   // Arenas with free extents that have no memory and are in no pool, by class.
   std::vector<std::uint64_t> set_aside_[kClasses];
   std::vector<std::uint64_t> to_collapse_;
-  std::uint64_t obtained_since_check_ = ~0ULL;
+  // How long extents that a transfer of a dead thread may write have been in the limbo.
+  struct Quarantine {
+    std::uint64_t word = 0;
+    std::uint32_t ticks = 0;
+  };
+  Quarantine quarantine_[kLimboSlots];
+  std::uint64_t unchecked_bytes_ = 0;  // may be obtained without looking at what the node has left
 };
 
 }  // namespace imss::segment

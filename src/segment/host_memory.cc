@@ -13,6 +13,7 @@
 #include "segment/extents.h"
 #include "segment/fault.h"
 #include "segment/host.h"
+#include "segment/segment_files.h"
 #include "segment/table.h"
 #include "segment/transaction.h"
 
@@ -25,7 +26,10 @@ namespace {
 
 constexpr std::uint64_t kSmallCapacity = 512 << 20; // below: memory in small steps, no huge pages
 constexpr std::uint64_t kSmallStep = 128 << 10;
+constexpr std::uint64_t kCompletedFrom = 512;       // buckets: from here on a table's first arena is obtained whole
 constexpr std::uint64_t kNodeReserve = 64 << 20;    // what must stay free on the node
+constexpr std::uint64_t kFileSystemReserve = 4 << 20;  // what must stay free in the segment's file system
+// What is obtained without another look, at most; half of what is left where that is less: others obtain too.
 constexpr std::uint64_t kCheckEvery = 64 << 20;
 
 std::uint64_t available_memory() {
@@ -59,8 +63,8 @@ Status Host::extend_dense(std::uint32_t size_class) {
   const std::uint64_t extent = class_bytes(size_class);
   const auto most = static_cast<std::uint32_t>(kArenaBytes / extent);
   const auto step = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, step_bytes() / extent));
-  // Before looking at the partial arena, which making room may give up.
-  IMSS_RETURN_IF_ERROR(make_room(step * extent));
+  // Before looking at the arenas, which making room may give up, and not again while they are worked on.
+  IMSS_RETURN_IF_ERROR(check_room(step * extent));
   while (!set_aside_[size_class].empty()) {
     const Status status = restore(size_class, step);
     if (status.code() != Code::kAgain) return status;
@@ -85,7 +89,7 @@ Status Host::extend_dense(std::uint32_t size_class) {
   Container& container = segment_->descriptor(arena).container;
   const std::uint32_t from = Extents::container_total(container);
   const std::uint32_t to = std::min(from + step, most);
-  IMSS_RETURN_IF_ERROR(obtain(segment_->arena_offset(arena) + from * extent, (to - from) * extent));
+  IMSS_RETURN_IF_ERROR(populate(segment_->arena_offset(arena) + from * extent, (to - from) * extent));
   Pool& pool = segment_->super().pools[0][size_class];
   Transaction change(*segment_, *me_);
   IMSS_RETURN_IF_ERROR(change.lock(pool.lock));
@@ -171,11 +175,16 @@ Status Host::provide_buckets(std::uint32_t index) {
       arenas[ready / kBucketsPerArena].store(segment_->arena_offset(arena));
     }
   }
-  // Doubles up to a whole arena at a time.
-  const std::uint64_t first = root.buckets.load() == 0 ? Table::kFirstBuckets : std::max<std::uint64_t>(ready, 16);
-  const std::uint64_t count = std::min(first, kBucketsPerArena - in_arena);
+  // Doubles up to a whole arena at a time. Where arenas are huge pages the first one is completed early, because
+  // all lookups of a table that is not large go there.
+  const bool huge = segment_->super().capacity_bytes >= kSmallCapacity;
+  const std::uint64_t rest = kBucketsPerArena - in_arena;
+  const std::uint64_t step = root.buckets.load() == 0 ? Table::kFirstBuckets : std::max<std::uint64_t>(ready, 16);
+  const std::uint64_t count = huge && ready >= kCompletedFrom ? rest : std::min(step, rest);
   const std::uint64_t offset = arenas[ready / kBucketsPerArena].load() + in_arena * sizeof(Bucket);
   IMSS_RETURN_IF_ERROR(obtain(offset, count * sizeof(Bucket)));
+  // A whole arena is huge already; one that was obtained in pieces is made so.
+  if (huge && in_arena != 0 && count == rest) to_collapse_.push_back(segment_->arena_of(offset));
   root.ready_buckets.store(ready + count);
   if (root.buckets.load() == 0) root.buckets.store(Table::kFirstBuckets);
   return {};
@@ -204,23 +213,35 @@ Status Host::make_room(std::uint64_t bytes) {
 
 Status Host::check_room(std::uint64_t bytes) {
   IMSS_RETURN_IF_ERROR(make_room(bytes));
-  if (obtained_since_check_ >= kCheckEvery) {
+  if (bytes > unchecked_bytes_) {
+    std::uint64_t room = kCheckEvery;
     struct statvfs file_system {};
-    if (::fstatvfs(segment_->fd(), &file_system) == 0 && file_system.f_blocks != 0 &&
-        file_system.f_bavail * file_system.f_frsize < bytes + kCheckEvery) {
-      return Code::kNoSpace;
+    if (::fstatvfs(segment_->fd(), &file_system) == 0 && file_system.f_blocks != 0) {
+      const std::uint64_t free_bytes = file_system.f_bavail * file_system.f_frsize;
+      if (free_bytes < bytes + kFileSystemReserve) {
+        return Status(Code::kNoSpace, directory() + " has only " + std::to_string(free_bytes >> 20) +
+                                          " MiB left; make it larger (mount -o remount,size=...) or name another "
+                                          "memory file system in IMSS_SHM_DIR");
+      }
+      room = std::min(room, (free_bytes - kFileSystemReserve) / 2);
     }
-    if (available_memory() < bytes + kCheckEvery + kNodeReserve) return Code::kNoSpace;
-    obtained_since_check_ = 0;
+    if (available_memory() < bytes + kCheckEvery + kNodeReserve) {
+      return Status(Code::kNoSpace, "the node has no memory left");
+    }
+    unchecked_bytes_ = std::max(room, bytes);
   }
-  obtained_since_check_ += bytes;
+  unchecked_bytes_ -= bytes;
   return {};
 }
 
-// Obtains the memory of a range within one arena. A whole arena becomes one huge page: touching a page and
-// collapsing is several times cheaper than 512 small pages.
 Status Host::obtain(std::uint64_t offset, std::uint64_t bytes) {
   IMSS_RETURN_IF_ERROR(check_room(bytes));
+  return populate(offset, bytes);
+}
+
+// Obtains the memory of a range within one arena. REQUIRES: check_room(). A whole arena becomes one huge page: touching a page and
+// collapsing is several times cheaper than 512 small pages.
+Status Host::populate(std::uint64_t offset, std::uint64_t bytes) {
   const bool whole = bytes == kArenaBytes && offset % kArenaBytes == 0;
   const std::uint64_t first = whole ? kPageBytes : bytes;
   if (::fallocate(segment_->fd(), 0, static_cast<off_t>(offset), static_cast<off_t>(first)) != 0) {

@@ -94,6 +94,8 @@ void Host::rebuild_after_take_over() {
     free_arenas(arena, length);
     arena += length;
   }
+  // A lock that it needs may be held by somebody who is stopped; then before the next change.
+  [[maybe_unused]] const Status status = finish_memory_change();
 }
 
 }  // namespace imss::segment

@@ -16,7 +16,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x31474553'53534d49;  // "IMSSSEG1"
-inline constexpr std::uint32_t kLayoutVersion = 1;
+inline constexpr std::uint32_t kLayoutVersion = 2;
 inline constexpr std::uint64_t kPageBytes = 4096;
 inline constexpr std::uint64_t kArenaBytes = 2ULL << 20;  // one huge page
 inline constexpr std::uint64_t kPagesPerArena = kArenaBytes / kPageBytes;
@@ -24,6 +24,8 @@ inline constexpr std::uint64_t kMinCapacity = 16ULL << 20;
 inline constexpr std::uint64_t kMaxAddressBytes = 64ULL << 40;
 
 enum class Role : std::uint32_t { kMetadata = 1, kData = 2 };
+// What clients of the node may do with a segment: execute on it, read it, or only ask its server.
+enum class Sharing : std::uint32_t { kReadWrite = 0, kReadOnly = 1, kNothing = 2 };
 enum class State : std::uint64_t { kPreparing = 0, kServing = 1, kFenced = 2, kRetired = 3 };
 
 // --- Extent classes ----------------------------------------------------------------------------
@@ -39,9 +41,10 @@ inline constexpr std::uint64_t kMaxExtentBytes = 64ULL << 20;
 // Contents up to here live in dense extents just large enough; beyond, in the block's full range.
 inline constexpr std::uint64_t kDenseLimit = 64 << 10;
 
+inline constexpr std::uint64_t kSmallClassBytes[kSmallClasses] = {64,  96,  128,  192,  256, 384,
+                                                                  512, 768, 1024, 1536, 2048};
 constexpr std::uint64_t class_bytes(std::uint32_t size_class) {
-  constexpr std::uint64_t small[kSmallClasses] = {64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048};
-  return size_class < kSmallClasses ? small[size_class] : kPageBytes << (size_class - kClass4K);
+  return size_class < kSmallClasses ? kSmallClassBytes[size_class] : kPageBytes << (size_class - kClass4K);
 }
 
 // The smallest class that holds `bytes`. REQUIRES: bytes <= kMaxExtentBytes.
@@ -60,6 +63,7 @@ class Ref {
   static constexpr std::uint64_t kRetired = 1ULL << 51;  // in a hand: reusable once nobody pins it
   static constexpr std::uint64_t kReap = 1ULL << 52;     // in a hand: names a dataset to be removed
   static constexpr std::uint64_t kWritePin = 1ULL << 53; // in a hazard slot: pinned for writing
+  static constexpr std::uint64_t kArriving = 1ULL << 54; // in a hand: a transfer from another node may write it
 
   constexpr Ref() = default;
   constexpr explicit Ref(std::uint64_t word) : word_(word) {}
@@ -145,12 +149,14 @@ inline constexpr std::uint32_t kOverflowEntries = 4;
 inline constexpr std::uint64_t kOverflowBytes = 32 + kOverflowEntries * sizeof(Entry);
 inline constexpr std::uint64_t kBucketsPerArena = kArenaBytes / sizeof(Bucket);
 
-inline constexpr std::uint32_t kTables = 4;
+inline constexpr std::uint32_t kTables = 5;
 inline constexpr std::uint32_t kBlockTable = 0;  // data: dataset id, block -> extent (block 0: the inode)
 inline constexpr std::uint32_t kOpenTable = 1;   // data: dataset id, process -> opens
 inline constexpr std::uint32_t kEntryTable = 0;  // metadata: parent id, name hash -> directory entry
 inline constexpr std::uint32_t kDirectoryTable = 1;  // metadata: directory id, chunk -> slots of the directory
 inline constexpr std::uint32_t kServiceTable = 2;    // metadata: instances and servers
+inline constexpr std::uint32_t kAttributeTable = 3;  // metadata: dataset id -> what its inode said last
+inline constexpr std::uint32_t kOutcomeTable = 4;    // both: what changes of clients on other nodes came to, see outcome.h
 inline constexpr std::uint32_t kMaxTableArenas = 1 << 14;  // 64 Mi buckets, about 500 M entries
 
 struct TableRoot {
@@ -171,7 +177,7 @@ struct RedoStore {
 };
 
 inline constexpr std::uint32_t kMaxStores = 112;
-inline constexpr std::uint32_t kMaxLocks = 8;
+inline constexpr std::uint32_t kMaxLocks = 12;
 inline constexpr std::uint32_t kHandSlots = 64;
 inline constexpr std::uint32_t kOperationPins = 8;
 inline constexpr std::uint32_t kViewPins = 56;
@@ -209,7 +215,7 @@ struct Participant {
   Word claim_bits[8];           // the pages of that arena that it has claimed
   Word copying_dataset;         // of the block whose further copies it is writing; 0: none
   Word copying_block;
-  std::uint64_t reserved2[121];
+  std::uint64_t reserved2[117];
 };
 static_assert(sizeof(Participant) == 4096);
 
@@ -254,19 +260,27 @@ struct Superblock {
   Word recoveries;      // participants recovered since creation; the journaller re-scans when it moves
   Word limbo_lock;
   Word limbo[kLimboSlots];  // hand words of participants that ended: pinned extents, datasets to remove
-  Word reserved[6];
+  Word map_epoch;       // of the cluster map, as far as this server knows
+  Word reserved[5];
   std::uint64_t free_runs[6];  // host: index + 1 of the first free run of 1, 2, 4 ... 32 arenas
   Pool pools[2][kClasses];     // [dense, sparse]
   TableRoot tables[kTables];
   Word service_root[64];       // of the engine whose role this is
   Word torn_lock;
   Word torn[2 * kTornPlaces];  // {dataset, block}: a writer died before it had written all copies
+  // Host: extents of one arena that it owns while it takes their memory or gives it back.
+  Word changing_arena;         // index + 1; 0: none
+  Word changing_extents[8];    // a bit each
 };
 static_assert(sizeof(Superblock) <= 2 * kPageBytes);
 
-// Features of this version.
+// Features of this version. Sharing is said in them, so that also programs that do not know it keep to it.
+inline constexpr std::uint64_t kOnlyServerWrites = 1;  // read-only compatible
+inline constexpr std::uint64_t kOnlyServerMaps = 1;    // incompatible
+// Incompatible: the segment has a part of a namespace on several servers, whose changes hold names and directories.
+inline constexpr std::uint64_t kPartOfNamespace = 2;
 inline constexpr std::uint64_t kKnownCompatible = 0;
-inline constexpr std::uint64_t kKnownReadOnlyCompatible = 0;
-inline constexpr std::uint64_t kKnownIncompatible = 0;
+inline constexpr std::uint64_t kKnownReadOnlyCompatible = kOnlyServerWrites;
+inline constexpr std::uint64_t kKnownIncompatible = kOnlyServerMaps | kPartOfNamespace;
 
 }  // namespace imss::segment

@@ -184,20 +184,23 @@ void release_claim(Segment& segment, Participant& me, Participant& dead) {
   [[maybe_unused]] const Status status = end_claim(segment, me, dead, false);
 }
 
-bool note_torn_copies(Segment& segment, Participant& me, Participant& dead) {
-  const std::uint64_t dataset = dead.copying_dataset.load();
-  if (dataset == 0) return true;
-  Superblock& block = segment.super();
+bool note_torn(Segment& segment, Participant& me, std::uint64_t dataset, std::uint64_t block, Word* also_zero) {
+  Superblock& super = segment.super();
   Transaction change(segment, me);
-  if (!change.lock(block.torn_lock).ok()) return false;
+  if (!change.lock(super.torn_lock).ok()) return false;
   for (std::uint32_t i = 0; i < kTornPlaces; ++i) {
-    if (block.torn[2 * i].load() != 0) continue;
-    change.store(block.torn[2 * i + 1], dead.copying_block.load());
-    change.store(block.torn[2 * i], dataset);
-    change.store(dead.copying_dataset, 0);
+    if (super.torn[2 * i].load() != 0) continue;
+    change.store(super.torn[2 * i + 1], block);
+    change.store(super.torn[2 * i], dataset);
+    if (also_zero != nullptr) change.store(*also_zero, 0);
     return change.commit().ok();
   }
   return false;
+}
+
+bool note_torn_copies(Segment& segment, Participant& me, Participant& dead) {
+  const std::uint64_t dataset = dead.copying_dataset.load();
+  return dataset == 0 || note_torn(segment, me, dataset, dead.copying_block.load(), &dead.copying_dataset);
 }
 
 void abandon_move(Segment& segment, Participant& me, Participant& dead) {
@@ -216,6 +219,7 @@ void abandon_move(Segment& segment, Participant& me, Participant& dead) {
   }
   change.store(dead.moving_key0, 0);
   edit.finish();
+  // A failure leaves the move named in the dead participant's slot, for the next to clean up.
   [[maybe_unused]] const Status status = change.commit();
 }
 

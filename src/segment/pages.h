@@ -43,6 +43,9 @@ Result<ClaimResult> claim_pages(Segment& segment, Participant& me, Ref ref, Page
 // After the data is in: the claimed pages become valid and the claim ends.
 Status finish_claim(Segment& segment, Participant& me);
 
+// Lists a block whose copies may differ, and zeroes a word in the same transaction. False: no place or no lock.
+bool note_torn(Segment& segment, Participant& me, std::uint64_t dataset, std::uint64_t block, Word* also_zero);
+
 // Recovery.
 void release_claim(Segment& segment, Participant& me, Participant& dead);
 // Notes that the copies of a block may differ, for whoever repairs them. False when there is no place to note it.

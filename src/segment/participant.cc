@@ -159,6 +159,7 @@ Result<Participant*> Segment::self() {
 }
 
 Result<Participant*> Segment::register_thread() {
+  if (read_only_) return Status(Code::kNotSupported, "segment " + name_ + " is mapped for reading only");
   for (int round = 0; round < 2; ++round) {
     for (std::uint32_t slot = 1; slot < super().max_participants; ++slot) {
       if (participant(slot).id.load(std::memory_order_relaxed) != 0) continue;
@@ -247,6 +248,7 @@ void Segment::leave() {
 }
 
 Segment::Liveness Segment::probe(std::uint32_t slot) {
+  if (read_only_) return Liveness::kAlive;  // whether or not, others have to see to it
   Participant& other = participant(slot);
   if (thread_context != nullptr) {
     const auto* registration = thread_context->find(*this);

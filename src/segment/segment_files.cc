@@ -45,12 +45,14 @@ Result<FileInfo> inspect(const std::string& name) {
   const Superblock& block = (*segment)->super();
   info.role = static_cast<Role>(block.role);
   info.attached = block.attached != 0;
+  info.sharing = (*segment)->sharing();
   info.port = block.port;
   info.rank = block.rank;
   info.owner_pid = block.owner_pid;
   info.nonce = block.nonce;
   info.capacity_bytes = block.capacity_bytes;
   info.used_bytes = block.used_bytes.load();
+  info.map_epoch = block.map_epoch.load();
   const bool served = (*segment)->probe(0) == Segment::Liveness::kAlive;
   info.state = served ? FileState::kServed : FileState::kOrphan;
   info.live_participants = (*segment)->live_participants();

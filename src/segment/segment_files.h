@@ -31,12 +31,14 @@ struct FileInfo {
   FileState state = FileState::kForeign;
   Role role = Role::kData;
   bool attached = false;
+  Sharing sharing = Sharing::kReadWrite;
   std::uint32_t port = 0;
   std::uint32_t rank = 0;
   std::uint32_t owner_pid = 0;
   std::uint64_t nonce = 0;
   std::uint64_t capacity_bytes = 0;
   std::uint64_t used_bytes = 0;
+  std::uint64_t map_epoch = 0;          // of the cluster map, as far as the server knows
   std::uint32_t live_participants = 0;  // threads that have it mapped, the host included
 };
 Result<FileInfo> inspect(const std::string& name);

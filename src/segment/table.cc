@@ -11,10 +11,7 @@
 namespace imss::segment {
 namespace {
 
-constexpr std::uint64_t kSequenceStep = 1ULL << 32;
 constexpr std::uint64_t kTagMask1 = 0xffffffff;  // the tags in the lower half of tags1
-
-bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
 
 // Bytes of `word` that equal `tag` get their top bit; may also mark the byte above an equal one.
 std::uint64_t matches(std::uint64_t word, std::uint64_t tag) {
@@ -49,26 +46,6 @@ Bucket* next_of(const Segment& segment, const Bucket& bucket) {
 
 }  // namespace
 
-std::uint64_t hash_of(Key key) {
-  // Two rounds of a multiply-xorshift finaliser (the constants of splitmix64).
-  std::uint64_t x = key.first * 0x9e3779b97f4a7c15ULL + key.second;
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
-  return x ^ x >> 31;
-}
-
-std::uint64_t Table::bucket_index(std::uint64_t hash, std::uint64_t buckets) {
-  const std::uint64_t half = std::bit_floor(buckets);
-  const std::uint64_t index = hash & (2 * half - 1);
-  return index < buckets ? index : hash & (half - 1);
-}
-
-Bucket* Table::bucket(std::uint64_t index) const {
-  const Word* arenas = segment_->at<Word>(root_->arenas_offset);
-  const std::uint64_t arena = arenas[index / kBucketsPerArena].load(std::memory_order_acquire);
-  return segment_->at<Bucket>(arena + index % kBucketsPerArena * sizeof(Bucket));
-}
-
 bool Table::wait_for_writer(Bucket& head, Backoff& backoff) const {
   const std::uint64_t holder = head.lock.load();
   const bool go_on = backoff.wait(false);
@@ -79,14 +56,30 @@ bool Table::wait_for_writer(Bucket& head, Backoff& backoff) const {
   return go_on;
 }
 
-Status Table::find(Key key, Snapshot* snapshot) const {
+const Entry* Table::approach_entry(const Approach& approach) {
+  const Bucket& bucket = *approach.bucket;
+  const std::uint64_t hits0 = matches(bucket.tags0.load(std::memory_order_relaxed), approach.tag);
+  std::uint32_t index = static_cast<std::uint32_t>(std::countr_zero(hits0)) / 8;
+  if (hits0 == 0) {
+    const std::uint64_t tags1 = bucket.tags1.load(std::memory_order_relaxed);
+    const std::uint64_t hits1 = matches(tags1 & kTagMask1, approach.tag) & kTagMask1;
+    if (hits1 == 0) return nullptr;
+    index = 8 + static_cast<std::uint32_t>(std::countr_zero(hits1)) / 8;
+  }
+  const Entry* entry = &bucket.entries[index];
+  // An entry may lie in two lines.
+  __builtin_prefetch(&entry->key0);
+  __builtin_prefetch(&entry->value2);
+  return entry;
+}
+
+Status Table::find_loaded(Key key, Snapshot* snapshot) const {
   const std::uint64_t hash = hash_of(key);
   const std::uint64_t tag = tag_of(hash);
   Backoff backoff(*segment_);
   for (;;) {
     const std::uint64_t count = buckets();
     Bucket* head = bucket(bucket_index(hash, count));
-    prefetch_bucket(head);
     const std::uint64_t first = head->tags1.load(std::memory_order_acquire);
     if (changing(first)) [[unlikely]] {
       if (!wait_for_writer(*head, backoff)) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <functional>
 #include <initializer_list>
 #include <utility>
@@ -33,7 +34,13 @@ struct Values {
   std::uint64_t value2 = 0;
 };
 
-std::uint64_t hash_of(Key key);
+inline std::uint64_t hash_of(Key key) {
+  // Two rounds of a multiply-xorshift finaliser (the constants of splitmix64).
+  std::uint64_t x = key.first * 0x9e3779b97f4a7c15ULL + key.second;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+  return x ^ x >> 31;
+}
 // The byte of a bucket's tags that stands for an entry with this hash; 0 means that the place is free.
 inline std::uint64_t tag_of(std::uint64_t hash) { return hash >> 56 == 0 ? 1 : hash >> 56; }
 
@@ -53,9 +60,41 @@ class Table {
       : segment_(&segment), root_(&segment.super().tables[index]), index_(index) {}
 
   // Looks a key up without a lock. Errors: kTimedOut, kCorrupt.
-  Status find(Key key, Snapshot* snapshot) const;
-  // Starts to load the bucket of a key into the cache, for a find() that is likely to come.
-  void prefetch(Key key) const { prefetch_bucket(bucket(bucket_index(hash_of(key), buckets()))); }
+  Status find(Key key, Snapshot* snapshot) const {
+    prefetch(key);
+    return find_loaded(key, snapshot);
+  }
+  // The same when what it reads is likely to be in the cache, after the steps below.
+  Status find_loaded(Key key, Snapshot* snapshot) const;
+
+  // --- loading ahead: hints for a find() that is likely to come; each step reads what the one before has loaded ---
+  // Starts to load the whole bucket of a key. All lines at once: its tags say which entry is wanted, but waiting for
+  // them would make it two misses.
+  void prefetch(Key key) const {
+    const auto* bytes = reinterpret_cast<const std::byte*>(bucket(bucket_index(hash_of(key), buckets())));
+    for (std::uint32_t at = 0; at < sizeof(Bucket); at += kCacheLineBytes) __builtin_prefetch(bytes + at);
+  }
+  struct Approach {
+    const Bucket* bucket = nullptr;
+    std::uint64_t tag = 0;
+  };
+  // Starts to load the tags of a key's bucket.
+  Approach approach(Key key) const {
+    const std::uint64_t hash = hash_of(key);
+    const Bucket* head = bucket(bucket_index(hash, buckets()));
+    __builtin_prefetch(head);
+    return {head, tag_of(hash)};
+  }
+  // Starts to load the entry that the tags point to; null when they point to none.
+  static const Entry* approach_entry(const Approach& approach);
+  // value0 of the entry as it is just now, or 0 when it is not the key's.
+  static std::uint64_t likely_value(const Entry& entry, Key key) {
+    constexpr auto kRelaxed = std::memory_order_relaxed;
+    return entry.key0.load(kRelaxed) == key.first && entry.key1.load(kRelaxed) == key.second
+               ? entry.value0.load(kRelaxed)
+               : 0;
+  }
+
   // Whether nothing in the chain changed since the snapshot was taken.
   bool unchanged(const Snapshot& snapshot) const {
     return snapshot.head->tags1.load(std::memory_order_seq_cst) == snapshot.sequence_word;
@@ -82,8 +121,16 @@ class Table {
     return count > 0 ? static_cast<std::uint64_t>(count) : 0;
   }
   TableRoot& root() const { return *root_; }
-  Bucket* bucket(std::uint64_t index) const;
-  static std::uint64_t bucket_index(std::uint64_t hash, std::uint64_t buckets);
+  Bucket* bucket(std::uint64_t index) const {
+    const Word* arenas = segment_->at<Word>(root_->arenas_offset);
+    const std::uint64_t arena = arenas[index / kBucketsPerArena].load(std::memory_order_acquire);
+    return segment_->at<Bucket>(arena + index % kBucketsPerArena * sizeof(Bucket));
+  }
+  static std::uint64_t bucket_index(std::uint64_t hash, std::uint64_t buckets) {
+    const std::uint64_t half = std::bit_floor(buckets);
+    const std::uint64_t index = hash & (2 * half - 1);
+    return index < buckets ? index : hash & (half - 1);
+  }
 
   // A new table has this many.
   static constexpr std::uint64_t kFirstBuckets = 16;
@@ -96,13 +143,12 @@ class Table {
  private:
   friend class TableEdit;
   bool wait_for_writer(Bucket& head, Backoff& backoff) const;
-  // All lines at once: the tags say which entry is wanted, but waiting for them would make it two misses.
-  static void prefetch_bucket(const Bucket* bucket) {
-    constexpr std::uint32_t kCacheLineBytes = 64;
-    const auto* bytes = reinterpret_cast<const std::byte*>(bucket);
-    for (std::uint32_t at = 0; at < sizeof(Bucket); at += kCacheLineBytes) __builtin_prefetch(bytes + at);
-  }
-  static constexpr std::uint32_t kMaxSpares = 4;
+  static constexpr std::uint32_t kCacheLineBytes = 64;
+  // Buckets of the longest chain.
+  static constexpr std::uint32_t kMaxNodes = 24;
+  // What may leave such a chain fits into a bucket with so many overflow buckets. Were there fewer, a long chain
+  // could never be split, and with it all that come after it in order.
+  static constexpr std::uint32_t kMaxSpares = kMaxNodes - 1;
   // Errors: kBusy when another thread splits or the host has not made room yet, kNoSpace, kTimedOut.
   struct Division {
     std::vector<std::pair<Key, Values>> leave;
@@ -155,7 +201,7 @@ class TableEdit {
   bool spare_used() const { return spare_used_; }
 
  private:
-  static constexpr std::uint32_t kMaxNodes = 24;
+  static constexpr std::uint32_t kMaxNodes = Table::kMaxNodes;
   static constexpr std::uint32_t kMaxChains = 4;
   // Without initial values: load() sets those in use, and setting all 96 would cost more than a whole update.
   struct Node {

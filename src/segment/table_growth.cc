@@ -127,7 +127,13 @@ Table::Division Table::divide(TableEdit& edit, std::uint64_t count) const {
 // filled before anybody can see it. kAgain: more overflow buckets are wanted.
 Status Table::try_split(Participant& me, Spares& spares) {
   Transaction change(*segment_, me);
-  if (!change.try_lock(root_->lock)) return Code::kBusy;
+  // Whoever splits now may not be running; in a table that is much too full everybody waits for it.
+  const bool overfull = entries() > buckets() * kBucketEntries * kPatience;
+  if (overfull) {
+    IMSS_RETURN_IF_ERROR(change.lock(root_->lock));
+  } else if (!change.try_lock(root_->lock)) {
+    return Code::kBusy;
+  }
   const std::uint64_t count = buckets();
   if (count + 1 > root_->ready_buckets.load()) return Code::kBusy;
   TableEdit edit(*this, change);
@@ -139,7 +145,8 @@ Status Table::try_split(Participant& me, Spares& spares) {
   const Division division = divide(edit, count);
   const std::size_t beyond = division.leave.size() > kBucketEntries ? division.leave.size() - kBucketEntries : 0;
   spares.wanted = static_cast<std::uint32_t>((beyond + kOverflowEntries - 1) / kOverflowEntries);
-  if (spares.wanted > spares.held.size()) return Code::kBusy;  // an extraordinary chain: leave it long
+  // Per bucket of the old chain two words of tags, per spare one of the hand, and a few.
+  static_assert(2 * kMaxNodes + kMaxSpares + 16 <= kMaxStores, "the largest split fits a transaction");
   if (spares.wanted > spares.count) return Code::kAgain;
   const std::uint32_t used = fill_new_bucket(me, change, bucket(count), division.leave, spares.held);
   edit.begin(chain);

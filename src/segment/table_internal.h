@@ -5,6 +5,10 @@
 
 namespace imss::segment {
 
+// The sequence of a chain, in the upper half of its first bucket's tags1, is odd while the chain is being changed.
+inline constexpr std::uint64_t kSequenceStep = 1ULL << 32;
+inline bool changing(std::uint64_t tags1) { return (tags1 & kSequenceStep) != 0; }
+
 inline std::uint64_t tag_at(std::uint64_t tags0, std::uint64_t tags1, std::uint32_t index) {
   return index < 8 ? tags0 >> 8 * index & 0xff : tags1 >> 8 * (index - 8) & 0xff;
 }

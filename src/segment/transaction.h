@@ -8,8 +8,8 @@
 //
 // A lock word names its holder {generation, slot}. Locks are held for a few hundred instructions: never
 // over a payload copy, a message or a system call. Take them in this order: rename lease, table growth,
-// buckets (by offset), records such as directories and inodes (by offset), arenas, pools. Pool and arena locks
-// are leaves.
+// buckets (by offset), records such as directories and inodes (by offset), a bucket of outcomes (outcome.h), arenas,
+// pools. Pool and arena locks are leaves.
 //
 // Owned by one thread; one transaction per participant at a time.
 #pragma once
@@ -33,6 +33,7 @@ class Transaction {
   // Collects a store. REQUIRES: the word is guarded by a lock taken here or owned by this participant, and
   // at most kMaxStores in all (asserted).
   void store(Word& word, std::uint64_t value);
+  bool is_in(const Segment& segment) const { return &segment_ == &segment; }
   std::uint32_t room() const { return kMaxStores - stores_; }
   // Applies all stores and releases all locks. Errors: kFenced when the server no longer serves; then
   // nothing was applied.
