@@ -1,22 +1,19 @@
 // The inner metadata of a dataset: what struct stat shows, kept as block 0 in its home data server.
 //
-// One 256-byte extent of atomic words; each word changes by one store or compare-and-swap, `links` and
-// `opens` together under `lock`. An inode is reached through Store, which pins it. Any thread.
+// One 256-byte extent of atomic words; times, owner and mode change by one store or compare-and-swap, the size, `links`,
+// `first_link` and `opens` by transactions under `lock`. An inode is reached through Store, which pins it. Any thread.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "segment/layout.h"
+#include "store/attributes.h"
 
 namespace imss::store {
 
-// Values are stored; they never change.
-enum class NodeType : std::uint32_t { kNone = 0, kDataset = 1, kDirectory = 2, kSymlink = 3, kInstance = 4 };
-
 struct Inode {
   segment::Word lock;
-  segment::Word size_word;     // {truncate generation 16 bits, size in bytes 48 bits}, changes by CAS only
+  segment::Word size_word;     // {truncate generation 16 bits, size in bytes 48 bits}, changes under `lock`
   segment::Word links;
   segment::Word opens;         // processes that have it open
   segment::Word mode;
@@ -25,7 +22,7 @@ struct Inode {
   segment::Word modified_ns;
   segment::Word changed_ns;
   segment::Word created_ns;
-  segment::Word type;
+  segment::Word type;          // NodeType, and kInodeDirty
   segment::Word block_bytes;
   segment::Word block_count;   // declared number of data blocks, 0: grows
   segment::Word truncation;    // 0, or {generation that it began, 1 + size} of a truncation that is not finished
@@ -33,9 +30,27 @@ struct Inode {
   segment::Word extended;      // Ref of extended attributes or a symlink's target, or 0
   segment::Word highest_block; // of a dataset that grows: no data block beyond it was ever begun
   segment::Word placement;     // policy | replicas << 8 | server count << 16
-  std::uint64_t reserved[14];
+  segment::Word first_link;    // the link that it was created with, 0 once that is gone; others are in the open table
+  std::uint64_t reserved[13];
 };
 static_assert(sizeof(Inode) == 256);
+
+// Of Inode::type: changed since it was last taken for the metadata file, and in the ring or behind it.
+inline constexpr std::uint64_t kInodeDirty = 1ULL << 63;
+
+// Words of Superblock::service_root of a data server.
+inline constexpr std::uint32_t kSweptRecoveries = 0;
+inline constexpr std::uint32_t kSweptProcesses = 1;
+inline constexpr std::uint32_t kDirtyRing = 8;  // offset of DirtyInode places; 0: nobody wants to know
+inline constexpr std::uint32_t kDirtyPlaces = 9;
+inline constexpr std::uint32_t kDirtyHead = 10;
+inline constexpr std::uint32_t kDirtyTail = 11;
+inline constexpr std::uint32_t kDirtyOverflow = 12;
+
+struct DirtyInode {
+  segment::Word dataset;
+  segment::Word turn;  // 1 + position, stored last
+};
 
 inline constexpr std::uint64_t kSizeMask = (1ULL << 48) - 1;
 constexpr std::uint64_t size_of_word(std::uint64_t word) { return word & kSizeMask; }
@@ -43,32 +58,5 @@ constexpr std::uint64_t generation_of_word(std::uint64_t word) { return word >> 
 constexpr std::uint64_t make_size_word(std::uint64_t generation, std::uint64_t size) {
   return generation << 48 | (size & kSizeMask);
 }
-
-// A copy of an inode's fields.
-struct Attributes {
-  std::uint64_t size = 0;
-  std::uint64_t generation = 0;
-  std::uint64_t links = 1;
-  std::uint64_t opens = 0;
-  std::uint32_t mode = 0644;
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-  std::uint64_t accessed_ns = 0;
-  std::uint64_t modified_ns = 0;
-  std::uint64_t changed_ns = 0;
-  std::uint64_t created_ns = 0;
-  NodeType type = NodeType::kDataset;
-  std::uint64_t block_bytes = 0;
-  std::uint64_t block_count = 0;
-  std::uint64_t version = 0;
-  std::uint64_t highest_block = 0;
-
-  // No data block beyond this one is stored, whatever became of those who wrote it.
-  std::uint64_t last_block() const {
-    const std::uint64_t sized = block_bytes == 0 ? 0 : size / block_bytes + 1;
-    return std::max({block_count, highest_block, sized});
-  }
-  std::uint64_t placement = 0;  // policy | replicas << 8 | server count << 16
-};
 
 }  // namespace imss::store

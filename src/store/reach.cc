@@ -10,6 +10,10 @@ using segment::Ref;
 using segment::Values;
 
 Status visit_owned(segment::Segment& segment, const std::function<void(Ref owned)>& owns) {
+  const auto& root = segment.super().service_root;
+  const std::uint64_t ring = root[kDirtyRing].load();
+  const std::uint64_t ring_bytes = root[kDirtyPlaces].load() * sizeof(DirtyInode);
+  if (ring != 0 && ring_bytes <= segment::kMaxExtentBytes) owns(Ref(ring, segment::class_for(ring_bytes), false));
   return segment::Table(segment, segment::kBlockTable).for_each([&](Key key, const Values& values) {
     const Ref ref = Ref(values.value0).bare();
     owns(ref);

@@ -16,115 +16,139 @@
 #include <unordered_set>
 
 #include "base/result.h"
+#include "segment/outcome.h"
 #include "segment/segment.h"
 #include "segment/table.h"
+#include "store/data_service.h"
 #include "store/inode.h"
+
+namespace imss::segment {
+struct Place;
+}
 
 namespace imss::store {
 
-struct BlockId {
-  std::uint64_t dataset = 0;
-  std::uint64_t block = 0;  // data blocks count from 1
-  bool operator==(const BlockId&) const = default;
+class Store;
+
+// What begin_truncation(size) returned, from the outcome that it stored (segment/outcome.h).
+Truncation begun_truncation(std::uint64_t size, const segment::Outcome& outcome);
+
+// A whole block in the making whose content comes from another node: an extent in the hand of the thread that made
+// this, which nobody else sees. Ends by Store::publish(), or gives the extent back when it is destroyed, by that
+// thread and with no transfer into it under way.
+class StagedBlock {
+ public:
+  StagedBlock() = default;
+  ~StagedBlock() { reset(); }
+  StagedBlock(StagedBlock&& other) noexcept { *this = std::move(other); }
+  StagedBlock& operator=(StagedBlock&& other) noexcept {
+    if (this == &other) return *this;
+    reset();
+    store_ = std::exchange(other.store_, nullptr);
+    held_ = other.held_;
+    memory_ = std::exchange(other.memory_, {});
+    flags_ = other.flags_;
+    return *this;
+  }
+  bool empty() const { return store_ == nullptr; }
+  std::span<std::byte> memory() const { return memory_; }
+
+ private:
+  friend class Store;
+  void reset();
+  Store* store_ = nullptr;
+  segment::Held held_;
+  std::span<std::byte> memory_;
+  std::uint64_t flags_ = 0;  // of the entry
 };
 
-// A block pinned in shared memory by the calling thread, which must release it before it ends.
-struct View {
-  std::span<const std::byte> bytes;
-  std::uint64_t version = 0;
-  segment::Word* pin = nullptr;
-  segment::Participant* holder = nullptr;
-};
-
-inline constexpr std::uint64_t kAnyVersion = ~0ULL;
-
-inline constexpr std::uint64_t kAnyGeneration = ~0ULL;
-
-struct PutOptions {
-  std::uint64_t version = 0;                     // of a further replica: applied only if newer; 0: the next one
-  std::uint64_t expected_version = kAnyVersion;  // kBusy when the block has another version (0: absent)
-  std::uint64_t generation = 0;                  // truncate generation of the dataset that the writer has seen
-};
-
-class Store {
+class Store final : public DataService {
  public:
   explicit Store(std::shared_ptr<segment::Segment> segment)
       : segment_(std::move(segment)), blocks_(*segment_, segment::kBlockTable) {}
 
+  // --- what DataService says ---
+  bool serving() const override { return segment_->serving(); }
   // --- blocks ---
-  // Replaces the whole block by `content` (1 byte to 64 MiB); what follows it in the block reads as zeros.
-  // Atomic. Returns the block's version after the call. Errors: kBusy, see PutOptions.
-  Result<std::uint64_t> put(BlockId id, std::span<const std::byte> content, PutOptions options = {});
-  // Copies `out.size()` bytes from byte `offset` of the block; holes and absent blocks are zeros. `present`, if
-  // given, gets whether the block exists.
-  Status get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present = nullptr);
-  // Writes `data` at byte `offset`, in place. `block_bytes` is the size of the dataset's blocks.
-  // Errors: kInvalidArgument beyond the block.
+  Result<std::uint64_t> put(BlockId id, std::span<const std::byte> content, PutOptions options = {}) override;
+  Status get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present = nullptr) override;
   Status write(BlockId id, std::uint64_t offset, std::span<const std::byte> data, std::uint64_t block_bytes,
-               std::uint64_t generation = 0);
-  // Truncation `generation` cuts the block at `offset`: what is behind reads as zeros. Applied once, however many
-  // finish the same truncation, so it never hits what was written after it.
-  Status cut(BlockId id, std::uint64_t offset, std::uint64_t generation);
-  // Removes the block; absent is fine.
-  Status erase(BlockId id);
-  // Removes data blocks first..last of the dataset that are stored here; with `before`, only those older than that
-  // truncate generation.
+               std::uint64_t generation = 0) override;
+  Status cut(BlockId id, std::uint64_t offset, std::uint64_t generation) override;
+  Status erase(BlockId id) override;
   Status erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last,
-                     std::uint64_t before = kAnyGeneration);
-  // Version of the block, 0 when absent.
-  Result<std::uint64_t> version(BlockId id);
-  // Pins the block for reading in place. Absent or partly written blocks are made whole first.
-  // Errors: kTooManyOpen when the thread holds kViewPins views.
-  Result<View> view(BlockId id, std::uint64_t block_bytes);
-  static void release(View& view);
-
+                     std::uint64_t before = kAnyGeneration) override;
+  Result<std::uint64_t> version(BlockId id) override;
+  Result<View> view(BlockId id, std::uint64_t block_bytes) override;
   // --- copies ---
-  // Between the two, this process is writing further copies of the block, of which this server has the first.
-  // Should it die, the block is listed by torn_blocks() until repaired() is called.
-  Status begin_copies(BlockId id);
-  void end_copies();
-  std::vector<BlockId> torn_blocks() const;
-  Status repaired(BlockId id);
-
+  Status begin_copies(BlockId id) override;
+  void end_copies() override;
+  std::vector<BlockId> torn_blocks() const override;
+  Status repaired(BlockId id) override;
   // --- inodes ---
-  // Errors: kExists.
-  Status create_inode(std::uint64_t dataset, const Attributes& attributes);
-  // Errors: kNotFound.
-  Result<Attributes> attributes(std::uint64_t dataset);
-  // Stores mode, owner and times of `attributes`.
-  Status set_attributes(std::uint64_t dataset, const Attributes& attributes);
-  // Grows the size to `end` if it is smaller and stamps the modification time.
-  Status extend_size(std::uint64_t dataset, std::uint64_t end);
-  // To be called before data block `block` of a dataset that grows is written for the first time, so that it is
-  // found when the dataset is dropped, even if its writer dies before the size says so.
-  Status announce_block(std::uint64_t dataset, std::uint64_t block);
-  // Reserves `bytes` at the end of the dataset and returns where they begin; appends never overlap.
-  Result<std::uint64_t> reserve_append(std::uint64_t dataset, std::uint64_t bytes);
-  // Sets the size and starts a new truncate generation when it shrinks. The caller removes the blocks beyond
-  // `size` and then calls finish_truncation; a later truncation completes an unfinished one first.
-  struct Truncation {
-    std::uint64_t size = 0;
-    std::uint64_t old_size = 0;    // kSizeMask when somebody else began it
-    std::uint64_t generation = 0;  // that it begins
-    bool pending = false;
-  };
-  Result<Truncation> begin_truncation(std::uint64_t dataset, std::uint64_t size);
-  Result<Truncation> pending_truncation(std::uint64_t dataset);
-  Status finish_truncation(std::uint64_t dataset, const Truncation& truncation);
+  Status create_inode(std::uint64_t dataset, const Attributes& attributes) override;
+  Result<Attributes> attributes(std::uint64_t dataset) override;
+  Status set_attributes(std::uint64_t dataset, const Attributes& attributes) override;
+  Status extend_size(std::uint64_t dataset, std::uint64_t end) override;
+  Status announce_block(std::uint64_t dataset, std::uint64_t block) override;
+  Result<std::uint64_t> reserve_append(std::uint64_t dataset, std::uint64_t bytes) override;
+  Result<Truncation> begin_truncation(std::uint64_t dataset, std::uint64_t size) override;
+  Result<Truncation> pending_truncation(std::uint64_t dataset) override;
+  Status finish_truncation(std::uint64_t dataset, const Truncation& truncation) override;
+  Status open(std::uint64_t dataset) override;
+  Result<bool> close(std::uint64_t dataset) override;
+  Status add_link(std::uint64_t dataset, std::uint64_t link) override;
+  Result<bool> remove_link(std::uint64_t dataset, std::uint64_t link) override;
+  Status erase_inode(std::uint64_t dataset) override;
+  Status settle() override;
 
-  // Opens by this process, so that an unlinked dataset stays until nobody has it open.
-  Status open(std::uint64_t dataset);
-  // Returns true when the dataset has neither name nor opener left: the caller drops it.
-  Result<bool> close(std::uint64_t dataset);
-  // A name was added (+1) or removed (-1). Returns true as close() does.
-  Result<bool> change_links(std::uint64_t dataset, int by);
-  // Removes the inode itself, the last step of dropping a dataset.
-  Status erase_inode(std::uint64_t dataset);
+  // --- for clients on other nodes ---
+  // Pins a range of a block that is stored in one piece, to be sent from there; a view without pin when it is not.
+  // Errors: kFenced.
+  Result<View> view_stored(BlockId id, std::uint64_t offset, std::uint64_t bytes);
+  // A put in two steps: memory for a content of `bytes`, and the swap once it is there and verified. Errors: as put.
+  Result<StagedBlock> stage(std::uint64_t bytes);
+  Result<std::uint64_t> publish(BlockId id, StagedBlock staged, PutOptions options);
+  // The copies of the block may differ: its writer is gone.
+  Status note_torn(BlockId id);
+  // `client` is a random number that stands for the process.
+  Status open_for(std::uint64_t dataset, std::uint64_t client);
+  Result<bool> close_for(std::uint64_t dataset, std::uint64_t client);
+
+  // A hint: attributes() of this dataset is likely to be called.
+  void expect_attributes(std::uint64_t dataset) const { blocks_.prefetch({dataset, 0}); }
+
+  // --- for the metadata file: which inodes changed ---
+  // From here on changes are noted, in a ring in the segment; has no effect when they are already.
+  Status note_changes();
+  // Up to `limit` datasets whose inode was made or changed since take_attributes() took it last. `lost`: the ring was
+  // too short, so that all inodes have to be looked at for their mark. For one thread of the server.
+  std::vector<std::uint64_t> take_changed(std::size_t limit, bool* lost);
+  bool changes_pending() const;
+  // The next take_changed() finds the ring lost: somebody may have died, or stopped, while it noted a change.
+  void lose_changes();
+  // All datasets with an inode here, or those whose inode is marked as changed. `visit` returns false to stop.
+  Status for_each_inode(bool changed_only, const std::function<bool(std::uint64_t dataset)>& visit);
+
+  // The attributes, from which on the inode counts as unchanged. Errors: kNotFound.
+  Result<Attributes> take_attributes(std::uint64_t dataset);
 
   // --- upkeep ---
-  // Forgets the opens of processes that ended and calls `orphan` for datasets without name and opener. Cheap while
-  // no process came, went or died.
-  Status sweep(const std::function<void(std::uint64_t dataset)>& orphan);
+  // Forgets the opens of processes that ended and removes datasets without name and opener. Cheap while no process
+  // came, went or died. What fails is tried again by the next call, whose outcome it then is.
+  struct SweepActions {
+    // Called before opens are forgotten: what the dead had committed on other servers must be applied there, or a
+    // block of theirs would appear after the dataset is gone.
+    std::function<Status()> settle;
+    // Removes what is stored of a dataset, here and elsewhere.
+    std::function<Status(std::uint64_t dataset)> drop;
+    // Whether a client on another node is still there; empty: none is. `remote_changes` grows when one goes.
+    std::function<bool(std::uint64_t client)> remote_lives = {};
+    std::uint64_t remote_changes = 0;
+  };
+  Status sweep(const SweepActions& actions);
+  // The next sweep looks for datasets without name and opener, whether somebody died or not.
+  void expect_orphans();
   Status for_each_block(const std::function<bool(BlockId, const segment::Values&)>& visit);
 
   segment::Segment& segment() const { return *segment_; }
@@ -132,9 +156,15 @@ class Store {
  private:
   struct Pinned;
   struct ExclusiveChange;
-  Status pin(segment::Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned);
+  // With `foreseen` what it reads is likely to be in the cache, at that place.
+  Status pin(segment::Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned,
+             const segment::Place* foreseen = nullptr);
   Result<segment::Held> filled_extent(segment::Participant& me, std::span<const std::byte> content,
                                       std::uint64_t* entry_flags);
+  Result<std::uint64_t> swap_in(segment::Participant& me, BlockId id, const segment::Held& held, std::uint64_t flags,
+                                const PutOptions& options);
+  friend class StagedBlock;
+  void give_up(const segment::Held& held);
   Status write_pages(segment::Participant& me, segment::Ref ref, std::uint64_t offset,
                      std::span<const std::byte> data);
   Status fill_exclusive(segment::Participant& me, segment::Ref ref, std::uint64_t offset,
@@ -150,8 +180,18 @@ class Store {
   Status zero_from(segment::Participant& me, segment::Ref ref, bool dense, std::uint64_t offset);
   Status make_whole(segment::Participant& me, BlockId id, std::uint64_t block_bytes);
   Status fill_holes(segment::Participant& me, segment::Ref ref, std::uint64_t bytes);
+  void note_change(Inode& inode, std::uint64_t dataset) {
+    // A later look at the inode by whoever takes the mark away sees the change: all these are in one order.
+    if ((inode.type.load() & kInodeDirty) != 0) return;
+    if (segment_->super().service_root[kDirtyRing].load() == 0) return;
+    if ((inode.type.fetch_or(kInodeDirty) & kInodeDirty) == 0) note_change(dataset);
+  }
+  void note_change(std::uint64_t dataset);
   Result<Inode*> pin_inode(segment::Participant& me, std::uint64_t dataset, Pinned* pinned);
   std::uint64_t processes_present(std::unordered_set<std::uint64_t>* tokens);
+  Status add_open(std::uint64_t dataset, std::uint64_t process, std::uint64_t stamp);
+  template <typename Decide>
+  Status edit_link(std::uint64_t dataset, std::uint64_t link, Decide&& decide);
   Result<bool> forget_opens(segment::Participant& me, std::uint64_t dataset, std::uint64_t process,
                             std::uint64_t count);
 

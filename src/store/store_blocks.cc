@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "segment/edit_one.h"
+#include "segment/outcome.h"
+#include "store/read_ahead.h"
 #include "store/store_internal.h"
 
 namespace imss::store {
@@ -28,13 +30,30 @@ namespace {
 constexpr std::uint64_t kPrefetchBytes = 256;
 constexpr std::uint64_t kCacheLineBytes = 64;
 
+Status check_content(std::uint64_t bytes) {
+  if (bytes != 0 && bytes <= segment::kMaxExtentBytes) return {};
+  return Status(Code::kInvalidArgument, "a block holds between 1 byte and 64 MiB");
+}
+
+// Power-of-two contents and small ones are dense; others get the full range of which only the written pages cost
+// memory.
+bool is_dense(std::uint64_t bytes) {
+  const std::uint64_t extent_bytes = segment::class_bytes(class_for(bytes));
+  return extent_bytes <= kDenseLimit || extent_bytes == bytes;
+}
+
 }  // namespace
 
-Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned) {
+Status Store::pin(Participant& me, BlockId id, std::uint32_t pin_slot, std::uint64_t flags, Pinned* pinned,
+                  const segment::Place* foreseen) {
   pinned->release();
+  if (foreseen == nullptr) blocks_.prefetch({id.dataset, id.block});
   segment::Word& word = me.pins[pin_slot];
   for (;;) {
-    IMSS_RETURN_IF_ERROR(blocks_.find({id.dataset, id.block}, &pinned->snapshot));
+    const Key key{id.dataset, id.block};
+    if (foreseen == nullptr || !segment::find_at(blocks_, *foreseen, key, &pinned->snapshot)) {
+      IMSS_RETURN_IF_ERROR(blocks_.find_loaded(key, &pinned->snapshot));
+    }
     pinned->ref = {};
     if (pinned->snapshot.entry == nullptr) return {};
     pinned->ref = Ref(pinned->snapshot.values.value0).bare();
@@ -63,6 +82,7 @@ Status Store::fill_exclusive(Participant& me, Ref ref, std::uint64_t offset, std
     const std::size_t piece = std::min<std::size_t>(data.size(), kArenaBytes - position % kArenaBytes);
     IMSS_RETURN_IF_ERROR(segment::ensure_populated(*segment_, me, position, piece));
     const std::uint64_t end = position + piece;
+    segment_->expect_write(position, piece);
     std::byte* base = segment_->base();
     zero_payload(base + position / kPageBytes * kPageBytes, position % kPageBytes);
     copy_payload(base + position, data.data(), piece);
@@ -75,18 +95,18 @@ Status Store::fill_exclusive(Participant& me, Ref ref, std::uint64_t offset, std
   return {};
 }
 
-// A held extent with the content. Power-of-two contents and small ones are dense; others get the full range of
-// which only the written pages cost memory.
+// A held extent with the content.
 Result<Held> Store::filled_extent(Participant& me, std::span<const std::byte> content,
                                   std::uint64_t* entry_flags) {
   const std::uint32_t size_class = class_for(content.size());
   const std::uint64_t extent_bytes = segment::class_bytes(size_class);
   Extents extents(*segment_);
-  const bool dense = extent_bytes <= kDenseLimit || extent_bytes == content.size();
+  const bool dense = is_dense(content.size());
   auto held = extents.take(me, size_class, !dense);
   if (!held.ok()) return held;
   if (dense) {
     std::byte* to = segment_->base() + held->ref.offset();
+    segment_->expect_write(held->ref.offset(), content.size());
     copy_payload(to, content.data(), content.size());
     if (content.size() < extent_bytes) zero_payload(to + content.size(), extent_bytes - content.size());
     *entry_flags = kDenseFlag;
@@ -103,17 +123,21 @@ Result<Held> Store::filled_extent(Participant& me, std::span<const std::byte> co
 }
 
 Result<std::uint64_t> Store::put(BlockId id, std::span<const std::byte> content, PutOptions options) {
-  if (content.empty() || content.size() > segment::kMaxExtentBytes) {
-    return Status(Code::kInvalidArgument, "a block holds between 1 byte and 64 MiB");
-  }
+  IMSS_RETURN_IF_ERROR(check_content(content.size()));
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   std::uint64_t flags = 0;
   IMSS_ASSIGN_OR_RETURN(const Held held, filled_extent(*me, content, &flags));
+  return swap_in(*me, id, held, flags, options);
+}
+
+// The held extent becomes the block; on error it goes back.
+Result<std::uint64_t> Store::swap_in(Participant& me, BlockId id, const Held& held, std::uint64_t flags,
+                                     const PutOptions& options) {
   fault_point("put.filled");
   std::uint64_t version = 0;
   bool stale = false;
   const Status status = segment::edit_one(
-      blocks_, *me, {id.dataset, id.block},
+      blocks_, me, {id.dataset, id.block},
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
         const std::uint64_t present = entry == nullptr ? 0 : segment::version_of(old.value1);
         if (options.expected_version != kAnyVersion && options.expected_version != present) {
@@ -125,23 +149,88 @@ Result<std::uint64_t> Store::put(BlockId id, std::span<const std::byte> content,
         if (stale) return Code::kExists;
         const Values fresh{held.ref.word(), version | flags, options.generation};
         if (entry == nullptr) {
-          change.store(me->hand[held.slot], 0);
-          return edit.insert(*me, {id.dataset, id.block}, {fresh.value0, fresh.value1, options.generation});
+          change.store(me.hand[held.slot], 0);
+          IMSS_RETURN_IF_ERROR(edit.insert(me, {id.dataset, id.block}, fresh));
+        } else {
+          // The swap: old extent into our hand, new one into the entry, in one transaction.
+          edit.update({id.dataset, id.block}, entry, fresh);
+          change.store(me.hand[held.slot], Extents::retired(Ref(old.value0)));
         }
-        // The swap: old extent into our hand, new one into the entry, in one transaction.
-        edit.update({id.dataset, id.block}, entry, fresh);
-        change.store(me->hand[held.slot], Extents::retired(Ref(old.value0)));
-        return {};
+        return segment::store_outcome(change, {.word0 = version});
       });
   fault_point("put.published");
   Extents extents(*segment_);
   if (!status.ok()) {
-    extents.put_back(*me, held);
+    extents.put_back(me, held);
     if (stale) return version;
     return status;
   }
-  extents.trim(*me);
+  extents.trim(me);
   return version;
+}
+
+// --- contents from another node --------------------------------------------------------------------------
+
+Result<StagedBlock> Store::stage(std::uint64_t bytes) {
+  IMSS_RETURN_IF_ERROR(check_content(bytes));
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  const std::uint32_t size_class = class_for(bytes);
+  const bool dense = is_dense(bytes);
+  Extents extents(*segment_);
+  IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(*me, size_class, !dense));
+  Status status;
+  if (!dense) status = segment::forget_content(*segment_, *me, held.ref);
+  for (std::uint64_t done = 0; !dense && status.ok() && done < bytes;) {
+    const std::uint64_t position = held.ref.offset() + done;
+    const std::uint64_t piece = std::min(bytes - done, kArenaBytes - position % kArenaBytes);
+    status = segment::ensure_populated(*segment_, *me, position, piece);
+    done += piece;
+  }
+  if (!status.ok()) {
+    extents.put_back(*me, held);
+    return status;
+  }
+  segment_->expect_write(held.ref.offset(), bytes);
+  Extents::mark_arriving(*me, held);
+  StagedBlock staged;
+  staged.store_ = this;
+  staged.held_ = held;
+  staged.memory_ = {segment_->base() + held.ref.offset(), bytes};
+  staged.flags_ = dense ? kDenseFlag : 0;
+  fault_point("put.staged");
+  return staged;
+}
+
+Result<std::uint64_t> Store::publish(BlockId id, StagedBlock staged, PutOptions options) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  const Held held = staged.held_;
+  const std::uint64_t bytes = staged.memory_.size();
+  std::byte* const content = staged.memory_.data();
+  if (staged.flags_ != 0) {
+    zero_payload(content + bytes, held.ref.bytes() - bytes);
+  } else if (bytes % kPageBytes != 0) {
+    zero_payload(content + bytes, kPageBytes - bytes % kPageBytes);
+  }
+  for (std::uint64_t done = 0; staged.flags_ == 0 && done < bytes;) {
+    const std::uint64_t position = held.ref.offset() + done;
+    const std::uint64_t piece = std::min(bytes - done, kArenaBytes - position % kArenaBytes);
+    IMSS_RETURN_IF_ERROR(
+        segment::set_valid(*segment_, *me, segment::pages_of(*segment_, position, piece), true));
+    done += piece;
+  }
+  staged.store_ = nullptr;  // from here on the swap decides who owns the extent
+  return swap_in(*me, id, held, staged.flags_, options);
+}
+
+void Store::give_up(const Held& held) {
+  auto me = segment_->self();
+  if (me.ok()) Extents(*segment_).put_back(**me, held);
+}
+
+void StagedBlock::reset() {
+  if (store_ != nullptr) store_->give_up(held_);
+  store_ = nullptr;
+  memory_ = {};
 }
 
 namespace {
@@ -169,17 +258,15 @@ void copy_pages(const segment::Segment& segment, Ref ref, std::uint64_t offset, 
   }
 }
 
-// Where this thread's next read is if it goes on in order; then the entry after it is loaded during the copy.
-__attribute__((tls_model("initial-exec"))) thread_local BlockId following_read;
-
 }  // namespace
 
 Status Store::get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned block;
-  IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, 0, &block));
-  if (following_read == id) blocks_.prefetch({id.dataset, id.block + 1});
-  following_read = {id.dataset, id.block + 1};
+  ReadAhead& ahead = ReadAhead::of(*segment_, id.dataset);
+  const segment::Place* const foreseen = ahead.expects(id.block) ? &ahead.place() : nullptr;
+  IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, 0, &block, foreseen));
+  ahead.follow(blocks_, id);
   if (present != nullptr) *present = !block.ref.none();
   if (block.state() == segment::EntryState::kGone) return Code::kFenced;
   const std::uint64_t stored = block.ref.none() ? 0 : block.ref.bytes();
@@ -214,10 +301,11 @@ Status Store::erase_one(BlockId id, std::uint64_t before) {
 Status Store::erase_range(std::uint64_t dataset, std::uint64_t first, std::uint64_t last, std::uint64_t before) {
   if (first > last) return {};
   if (last - first <= blocks_.entries()) {
-    for (std::uint64_t block = first; block <= last; ++block) {
+    for (std::uint64_t block = first;; ++block) {  // also when `last` is the highest number
       segment::Snapshot snapshot;
       IMSS_RETURN_IF_ERROR(blocks_.find({dataset, block}, &snapshot));
       if (snapshot.entry != nullptr) IMSS_RETURN_IF_ERROR(erase_one({dataset, block}, before));
+      if (block == last) break;
     }
     return {};
   }
@@ -284,6 +372,21 @@ Status Store::fill_holes(Participant& me, Ref ref, std::uint64_t bytes) {
   return {};
 }
 
+namespace {
+
+// Whether every page of a range of an extent of pieces holds data.
+bool all_there(const segment::Segment& segment, std::uint64_t offset, std::uint64_t bytes) {
+  for (std::uint64_t done = 0; done < bytes;) {
+    const std::uint64_t position = offset + done;
+    const std::uint64_t piece = std::min(kArenaBytes - position % kArenaBytes, bytes - done);
+    if (!segment::all_valid(segment, segment::pages_of(segment, position, piece))) return false;
+    done += piece;
+  }
+  return true;
+}
+
+}  // namespace
+
 Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   segment::Word* free_pin = nullptr;
@@ -301,12 +404,7 @@ Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
     const Ref ref = Ref(snapshot.values.value0).bare();
     bool whole = snapshot.entry != nullptr && segment_->valid_ref(ref) && ref.bytes() >= block_bytes;
     if (whole && (snapshot.values.value1 & kDenseFlag) == 0) {
-      for (std::uint64_t done = 0; done < block_bytes && whole;) {
-        const std::uint64_t position = ref.offset() + done;
-        const std::uint64_t piece = std::min(kArenaBytes - position % kArenaBytes, block_bytes - done);
-        whole = segment::all_valid(*segment_, segment::pages_of(*segment_, position, piece));
-        done += piece;
-      }
+      whole = all_there(*segment_, ref.offset(), block_bytes);
     }
     if (!whole) {
       const Status made = make_whole(*me, id, block_bytes);
@@ -332,7 +430,29 @@ Result<View> Store::view(BlockId id, std::uint64_t block_bytes) {
   }
 }
 
-void Store::release(View& view) {
+Result<View> Store::view_stored(BlockId id, std::uint64_t offset, std::uint64_t bytes) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Pinned block;
+  IMSS_RETURN_IF_ERROR(pin(*me, id, kBlockPin, 0, &block));
+  if (block.state() == segment::EntryState::kGone) return Code::kFenced;
+  View view;
+  if (block.ref.none() || offset > block.ref.bytes() || bytes > block.ref.bytes() - offset) return view;
+  if (!block.dense() && !all_there(*segment_, block.ref.offset() + offset, bytes)) return view;
+  for (segment::Word& word : me->view_pins) {
+    if (word.load(std::memory_order_relaxed) != 0) continue;
+    // Pinned already, so a second pin needs no second look.
+    me->view_count.fetch_add(1);
+    word.store(block.ref.word(), std::memory_order_seq_cst);
+    view.bytes = {segment_->base() + block.ref.offset() + offset, bytes};
+    view.version = segment::version_of(block.snapshot.values.value1);
+    view.pin = &word;
+    view.holder = me;
+    return view;
+  }
+  return view;
+}
+
+void release(View& view) {
   if (view.pin == nullptr) return;
   view.pin->store(0, std::memory_order_release);
   view.holder->view_count.fetch_sub(1);

@@ -1,4 +1,5 @@
 // The intent that precedes the first of several copies of a block.
+#include "segment/pages.h"
 #include "segment/transaction.h"
 #include "store/store_internal.h"
 
@@ -20,6 +21,11 @@ Status Store::begin_copies(BlockId id) {
 void Store::end_copies() {
   auto me = segment_->self();
   if (me.ok()) (*me)->copying_dataset.store(0, std::memory_order_release);
+}
+
+Status Store::note_torn(BlockId id) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  return segment::note_torn(*segment_, *me, id.dataset, id.block, nullptr) ? Status() : Status(Code::kNoSpace);
 }
 
 std::vector<BlockId> Store::torn_blocks() const {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/clock.h"
 #include "segment/entry_state.h"
 #include "segment/extents.h"
 #include "segment/fault.h"
@@ -43,6 +44,19 @@ struct Store::Pinned {
   bool dense() const { return (snapshot.values.value1 & segment::kDenseFlag) != 0; }
   segment::EntryState state() const { return segment::state_of(snapshot.values.value1); }
 };
+
+inline Status no_inode(std::uint64_t dataset) {
+  return Status(Code::kNotFound, "dataset " + std::to_string(dataset) + " is not there any more");
+}
+
+inline std::uint64_t now_ns() { return static_cast<std::uint64_t>(coarse_realtime_ns()); }
+
+// Neither times nor the highest block go back.
+inline void advance(segment::Word& word, std::uint64_t to) {
+  std::uint64_t seen = word.load(std::memory_order_relaxed);
+  while (seen < to && !word.compare_exchange_weak(seen, to)) {
+  }
+}
 
 // Whether a block of truncate generation `generation` is older than `before`. Generations have 16 bits and wrap; the
 // comparison is good for distances below 32,768.

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "segment/edit_one.h"
+#include "segment/outcome.h"
 #include "store/store_internal.h"
 
 namespace imss::store {
@@ -64,6 +65,7 @@ Status Store::write_pages(Participant& me, Ref ref, std::uint64_t offset, std::s
     const std::size_t piece = std::min<std::size_t>(data.size(), kArenaBytes - position % kArenaBytes);
     const segment::PageRange range = segment::pages_of(*segment_, position, piece);
     if (segment::all_valid(*segment_, range)) {
+      segment_->expect_write(position, piece);
       copy_payload(base + position, data.data(), piece);
     } else {
       std::uint64_t fresh[8];
@@ -73,6 +75,7 @@ Status Store::write_pages(Participant& me, Ref ref, std::uint64_t offset, std::s
         return claim == segment::ClaimResult::kClaimed && (fresh[bit / 64] >> bit % 64 & 1) != 0;
       };
       const std::uint64_t end = position + piece;
+      segment_->expect_write(position, piece);
       if (is_fresh(range.first)) zero_payload(base + position / kPageBytes * kPageBytes, position % kPageBytes);
       if (is_fresh(range.last) && end % kPageBytes != 0) {
         zero_payload(base + end, kPageBytes - end % kPageBytes);
@@ -93,7 +96,9 @@ Status Store::insert_new(Participant& me, BlockId id, const Held& held, std::uin
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values&) -> Status {
         if (entry != nullptr) return Code::kExists;
         change.store(me.hand[held.slot], 0);
-        return edit.insert(me, {id.dataset, id.block}, {held.ref.word(), 1 | flags, generation});
+        IMSS_RETURN_IF_ERROR(edit.insert(me, {id.dataset, id.block}, {held.ref.word(), 1 | flags, generation}));
+        // An inode is an effect of its own; a block is there before what is written into it.
+        return id.block == 0 ? segment::store_outcome(change, {}) : Status();
       });
   if (!status.ok()) Extents(*segment_).put_back(me, held);
   return status;

@@ -1,0 +1,43 @@
+// What is known of a dataset besides its content: a copy of its inode's fields. Plain values; any thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/fields.h"
+
+namespace imss::store {
+
+// Values are stored; they never change.
+enum class NodeType : std::uint32_t { kNone = 0, kDataset = 1, kDirectory = 2, kSymlink = 3, kInstance = 4 };
+
+struct Attributes {
+  std::uint64_t size = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t links = 1;
+  std::uint64_t opens = 0;
+  std::uint32_t mode = 0644;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t accessed_ns = 0;
+  std::uint64_t modified_ns = 0;
+  std::uint64_t changed_ns = 0;
+  std::uint64_t created_ns = 0;
+  NodeType type = NodeType::kDataset;
+  std::uint64_t block_bytes = 0;
+  std::uint64_t block_count = 0;
+  std::uint64_t version = 0;
+  std::uint64_t highest_block = 0;
+
+  // No data block beyond this one is stored, whatever became of those who wrote it.
+  std::uint64_t last_block() const {
+    const std::uint64_t sized = block_bytes == 0 ? 0 : size / block_bytes + 1;
+    return std::max({block_count, highest_block, sized});
+  }
+  std::uint64_t placement = 0;  // policy | replicas << 8 | server count << 16
+  std::uint64_t first_link = 0; // the name it was created with; 0: that name is gone
+  IMSS_FIELDS(size, generation, links, opens, mode, uid, gid, accessed_ns, modified_ns, changed_ns, created_ns, type,
+              block_bytes, block_count, version, highest_block, placement, first_link)
+};
+
+}  // namespace imss::store
