@@ -21,8 +21,10 @@ namespace imss {
 static_assert(std::endian::native == std::endian::little, "the metadata file is little-endian");
 
 inline constexpr std::uint32_t kJournalVersion = 1;
-// Features without which the file cannot be understood; none is defined in version 1.
-inline constexpr std::uint64_t kJournalKnownIncompatible = 0;
+// Features without which the file cannot be understood. Files of programs that did not know one do without it.
+inline constexpr std::uint64_t kJournalHasAttributes = 1;  // records of inodes and directories
+inline constexpr std::uint64_t kJournalHasPlace = 2;  // records of its place among several servers, and of its part
+inline constexpr std::uint64_t kJournalKnownIncompatible = kJournalHasAttributes | kJournalHasPlace;
 inline constexpr std::size_t kJournalMaxPayloadBytes = 64 * 1024;
 inline constexpr std::size_t kJournalAlignment = 8;
 

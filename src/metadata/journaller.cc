@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <set>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "metadata/journaller_internal.h"
 #include "metadata/namespace_internal.h"
 #include "segment/edit_one.h"
 #include "segment/futex.h"
@@ -36,56 +36,9 @@ constexpr std::int64_t kSyncEveryNs = 1'000'000'000;
 constexpr std::size_t kGroupKeys = 8192;
 constexpr int kMaxStalledRounds = 200;
 constexpr std::uint64_t kCompactBytes = 16 << 20;
-
-struct KeyOrder {
-  bool operator()(const Key& a, const Key& b) const {
-    return a.first != b.first ? a.first < b.first : a.second < b.second;
-  }
-};
+constexpr std::uint64_t kEpochsAhead = 1 << 10;
 
 }  // namespace
-
-// The namespace as the file tells it.
-struct Journaller::Remembered {
-  std::map<Key, EntryInfo, KeyOrder> names;
-  std::unordered_map<std::uint64_t, Key> key_of_link;
-  std::map<Key, InstanceInfo, KeyOrder> instances;
-
-  Status apply(std::uint16_t kind, std::span<const std::byte> payload) {
-    switch (kind) {
-      case kNameState: {
-        IMSS_ASSIGN_OR_RETURN(NameState state, decode_name(payload));
-        // A renamed entry leaves its old key, also when the file ends before saying so.
-        const auto old = key_of_link.find(state.info.link);
-        if (old != key_of_link.end() && !(old->second == state.key)) {
-          const auto place = names.find(old->second);
-          if (place != names.end() && place->second.link == state.info.link) names.erase(place);
-        }
-        key_of_link[state.info.link] = state.key;
-        names[state.key] = std::move(state.info);
-        return {};
-      }
-      case kNameGone: {
-        IMSS_ASSIGN_OR_RETURN(const Key key, decode_key(payload));
-        names.erase(key);
-        return {};
-      }
-      case kInstanceState: {
-        IMSS_ASSIGN_OR_RETURN(InstanceInfo info, decode_instance(payload));
-        const Key key{info.root, kInstanceKind};
-        instances[key] = std::move(info);
-        return {};
-      }
-      case kInstanceGone: {
-        IMSS_ASSIGN_OR_RETURN(const Key key, decode_key(payload));
-        instances.erase(key);
-        return {};
-      }
-      default:
-        return Status(Code::kCorrupt, "the metadata file holds a record of an unknown kind");
-    }
-  }
-};
 
 Journaller::Journaller(std::shared_ptr<segment::Segment> segment, Journal journal)
     : segment_(segment), namespace_(std::move(segment)), journal_(std::move(journal)) {}
@@ -110,6 +63,7 @@ Result<std::unique_ptr<Journaller>> Journaller::start(std::shared_ptr<segment::S
                   static_cast<unsigned long long>(journal->cut_bytes()));
   }
   std::unique_ptr<Journaller> journaller(new Journaller(std::move(segment), std::move(*journal)));
+  IMSS_RETURN_IF_ERROR(journaller->check_place(remembered));
   if (!taken_over) IMSS_RETURN_IF_ERROR(journaller->restore(remembered));
   IMSS_RETURN_IF_ERROR(journaller->make_ring());
   journaller->recoveries_seen_ = journaller->segment_->super().recoveries.load();
@@ -134,20 +88,25 @@ void Journaller::stop() {
   thread_.join();
 }
 
-// Instances first, then names from the roots downwards. Names whose directory is unknown are left out.
+// Instances first, then names from the roots downwards. Names whose directory is unknown are left out. What the
+// directories themselves say comes last, as putting names into them changes it.
 Status Journaller::restore(const Remembered& remembered) {
   std::multimap<std::uint64_t, const EntryInfo*> children;
   for (const auto& [key, info] : remembered.names) {
     if (info.type != NodeType::kInstance) children.emplace(info.parent, &info);
   }
-  std::vector<std::uint64_t> directories;
+  if (remembered.place_state.next_id != 0) {
+    namespace_.reserve_ids(remembered.place_state.next_id);
+    segment_->super().map_epoch.store(remembered.place_state.epoch + kEpochsAhead);
+  }
+  std::vector<std::uint64_t> directories;  // that are back
   for (const auto& [key, info] : remembered.instances) {
     IMSS_RETURN_IF_ERROR(namespace_.restore_instance(info));
     directories.push_back(info.root);
   }
-  while (!directories.empty()) {
-    const std::uint64_t parent = directories.back();
-    directories.pop_back();
+  if (namespace_.place().count > 1) return restore_part(remembered);
+  for (std::size_t next = 0; next < directories.size(); ++next) {
+    const std::uint64_t parent = directories[next];
     const auto [first, last] = children.equal_range(parent);
     for (auto child = first; child != last; ++child) {
       const Status status = namespace_.restore_entry(*child->second);
@@ -155,7 +114,13 @@ Status Journaller::restore(const Remembered& remembered) {
       IMSS_RETURN_IF_ERROR(status);
       ++restored_names_;
       if (child->second->type == NodeType::kDirectory) directories.push_back(child->second->id);
+      const auto inode = remembered.inodes.find(child->second->id);
+      if (inode != remembered.inodes.end()) IMSS_RETURN_IF_ERROR(namespace_.restore_inode(inode->second));
     }
+  }
+  for (const std::uint64_t id : directories) {
+    const auto said = remembered.directories.find(id);
+    if (said != remembered.directories.end()) IMSS_RETURN_IF_ERROR(namespace_.restore_directory(said->second));
   }
   return {};
 }
@@ -194,6 +159,10 @@ void Journaller::run() {
     std::size_t written = 0;
     while ((written = drain(kGroupKeys)) == kGroupKeys) {
     }
+    if (place_due()) {
+      written_place_ = place_state();
+      report(journal_.append(kPlaceState, encode_place(written_place_)), "record");
+    }
     // A mark that never arrives: its author was stopped for a whole turn of the ring.
     stalled_rounds_ = written == 0 ? stalled_rounds_ + 1 : 0;
     if (stalled_rounds_ > kMaxStalledRounds) need_snapshot_ = true;
@@ -210,14 +179,14 @@ void Journaller::run() {
 // True when there is something to write. Sleeps otherwise.
 bool Journaller::wait_for_work() {
   auto& root = segment_->super().service_root;
-  if (root[kRingHead].load() == root[kRingTail].load() && !snapshot_due()) {
+  if (root[kRingHead].load() == root[kRingTail].load() && !snapshot_due() && !place_due()) {
     root[kRingSleeping].store(1);
     const auto head = static_cast<std::uint32_t>(root[kRingHead].load());
     if (root[kRingHead].load() == root[kRingTail].load() && !stopping_.load()) {
       segment::futex_wait(root[kRingHead], head, kIdleMs);
     }
     root[kRingSleeping].store(0);
-    if (root[kRingHead].load() == root[kRingTail].load()) return snapshot_due();
+    if (root[kRingHead].load() == root[kRingTail].load()) return snapshot_due() || place_due();
     std::this_thread::sleep_for(kGroupTime);
   }
   return true;
@@ -242,7 +211,12 @@ std::size_t Journaller::drain(std::size_t limit) {
     const DirtyKey& dirty = ring[tail % places];
     const std::uint64_t kind_and_turn = dirty.kind_and_turn.load(std::memory_order_acquire);
     if (kind_and_turn >> 8 != tail + 1) break;  // its author is about to fill it, or died: then a snapshot follows
-    keys.insert({kind_and_turn & 0xff, {dirty.first.load(), dirty.second.load()}});
+    const std::uint64_t kind = kind_and_turn & 0xff;
+    keys.insert({kind, {dirty.first.load(), dirty.second.load()}});
+    // A name that came or went changed the times of its directory.
+    if (static_cast<DirtyKind>(kind) == DirtyKind::kEntry) {
+      keys.insert({static_cast<std::uint64_t>(DirtyKind::kDirectory), {dirty.first.load(), 0}});
+    }
     ++tail;
     ++taken;
   }
@@ -260,6 +234,12 @@ std::size_t Journaller::drain(std::size_t limit) {
 
 Status Journaller::write_state(std::uint64_t kind, Key key) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  if (static_cast<DirtyKind>(kind) == DirtyKind::kPlace) {
+    written_place_ = place_state();
+    return journal_.append(kPlaceState, encode_place(written_place_));
+  }
+  if (static_cast<DirtyKind>(kind) == DirtyKind::kDirectory) return write_directory(key);
+  if (static_cast<DirtyKind>(kind) == DirtyKind::kChange) return write_change(key);
   if (static_cast<DirtyKind>(kind) == DirtyKind::kInstance) {
     IMSS_ASSIGN_OR_RETURN(const auto instances, namespace_.instances());
     for (const InstanceInfo& info : instances) {
@@ -267,10 +247,19 @@ Status Journaller::write_state(std::uint64_t kind, Key key) {
     }
     return journal_.append(kInstanceGone, encode_key(key));
   }
+  if (static_cast<DirtyKind>(kind) == DirtyKind::kAttributes) {
+    const auto state = namespace_.last_inode(key.first);
+    if (state.code() == Code::kNotFound) return journal_.append(kInodeGone, encode_key(key));
+    IMSS_RETURN_IF_ERROR(state.status());
+    return journal_.append(kInodeState, encode_inode(*state));
+  }
   for (;;) {
     segment::Snapshot snapshot;
     IMSS_RETURN_IF_ERROR(namespace_.entries_.find(key, &snapshot));
-    if (snapshot.entry == nullptr) return journal_.append(kNameGone, encode_key(key));
+    // A reservation is not a name; a claimed name is the old one.
+    if (snapshot.entry == nullptr || (snapshot.values.value1 & kReservation) != 0) {
+      return journal_.append(kNameGone, encode_key(key));
+    }
     const Ref ref = Ref(snapshot.values.value0).bare();
     const PinGuard guard(me->pins[kEntryPin], ref);
     if (!namespace_.entries_.unchanged(snapshot)) continue;
@@ -296,6 +285,7 @@ Status Journaller::snapshot() {
     }
     status = journal_.finish_snapshot();
   } else if (journal_.in_snapshot()) {
+    // The old file is in force either way, and the next snapshot writes its own.
     [[maybe_unused]] const Status abandoned = journal_.abandon_snapshot();
   }
   if (!status.ok()) need_snapshot_ = true;
@@ -304,7 +294,13 @@ Status Journaller::snapshot() {
 }
 
 Status Journaller::stream_snapshot() {
+  written_place_ = place_state();
+  IMSS_RETURN_IF_ERROR(journal_.append_snapshot(kPlaceState, encode_place(written_place_)));
   IMSS_ASSIGN_OR_RETURN(const auto instances, namespace_.instances());
+  if (namespace_.place().count > 1) {
+    IMSS_RETURN_IF_ERROR(stream_parents());
+    IMSS_RETURN_IF_ERROR(stream_changes());
+  }
   for (const InstanceInfo& info : instances) {
     IMSS_RETURN_IF_ERROR(journal_.append_snapshot(kInstanceState, encode_instance(info)));
   }
@@ -317,12 +313,33 @@ Status Journaller::stream_snapshot() {
     status = namespace_.entries_.find(key, &now);
     // Changed since: it is in the ring, and drained before the snapshot ends.
     if (!status.ok() || now.entry == nullptr || Ref(now.values.value0).bare() != ref) return status.ok();
+    if ((now.values.value1 & kReservation) != 0) return true;  // not a name; the claim is streamed
     EntryInfo info;
     if (!read_entry(*segment_, ref, &info)) {
       status = Status(Code::kCorrupt, "a directory entry is damaged");
     } else {
       status = journal_.append_snapshot(kNameState, encode_name(key, info));
     }
+    return status.ok();
+  }));
+  IMSS_RETURN_IF_ERROR(status);
+  return stream_attributes();
+}
+
+Status Journaller::stream_attributes() {
+  Status status;
+  IMSS_RETURN_IF_ERROR(namespace_.directories_.for_each([&](Key key, const Values&) {
+    if (key.second != 0) return true;  // a chunk of slots
+    auto info = namespace_.directory(key.first);
+    if (info.code() == Code::kNotFound || info.code() == Code::kClaimed) return true;
+    status = info.ok() ? journal_.append_snapshot(kDirectoryState, encode_directory(*info)) : info.status();
+    return status.ok();
+  }));
+  IMSS_RETURN_IF_ERROR(status);
+  IMSS_RETURN_IF_ERROR(namespace_.attributes_.for_each([&](Key key, const Values&) {
+    const auto state = namespace_.last_inode(key.first);
+    if (state.code() == Code::kNotFound) return true;
+    status = state.ok() ? journal_.append_snapshot(kInodeState, encode_inode(*state)) : state.status();
     return status.ok();
   }));
   return status;

@@ -36,8 +36,19 @@ class Journaller {
 
  private:
   struct Remembered;
+  Status check_place(const Remembered& remembered) const;
+  bool place_due() const;
+  PlaceState place_state() const;
   Journaller(std::shared_ptr<segment::Segment> segment, Journal journal);
   Status restore(const Remembered& remembered);
+  Status restore_part(const Remembered& remembered);
+  Result<ParentState> parent_state(std::uint64_t id);
+  Status write_directory(segment::Key key);
+  Status stream_parents();
+  Status restore_changes(const Remembered& remembered);
+  Result<ChangeState> change_state(segment::Key key);
+  Status write_change(segment::Key key);
+  Status stream_changes();
   Status make_ring();
   void run();
   bool wait_for_work();
@@ -46,6 +57,7 @@ class Journaller {
   Status write_state(std::uint64_t kind, segment::Key key);
   Status snapshot();
   Status stream_snapshot();
+  Status stream_attributes();
   bool snapshot_due();
   void report(const Status& status, const char* what);
 
@@ -55,6 +67,7 @@ class Journaller {
   std::uint64_t restored_names_ = 0;
   std::uint64_t recoveries_seen_ = 0;
   bool need_snapshot_ = false;
+  PlaceState written_place_;  // as the file has it
   bool failing_ = false;
   int stalled_rounds_ = 0;
   std::int64_t last_sync_ns_ = 0;

@@ -1,12 +1,15 @@
 // Changing one or two names of the namespace in one transaction.
 //
 // A name's key is {parent, hash of the name}. Should two names of a directory have the same hash, the second one
-// lives under a second key; from then on (kCollisions) both keys of a name are locked and looked at.
+// lives under a second key; from then on (kCollisions) both keys of a name are locked and looked at. A change over
+// several servers also keeps a record of its own in the service table, in the same transaction; the chains of that
+// table are locked after those of the names.
 // Thread-owned.
 #pragma once
 
 #include "metadata/namespace_internal.h"
 #include "segment/edit_one.h"
+#include "segment/outcome.h"
 
 namespace imss::metadata {
 
@@ -21,6 +24,11 @@ struct NamePlaces {
   segment::Key key[2];
   segment::Values values[2];
 };
+
+// Status::claimed() when a change over several servers holds the entry.
+inline Status check_claim(const segment::Values& values) {
+  return (values.value1 & kClaimedEntry) != 0 ? Status::claimed(values.value2) : Status();
+}
 
 inline Status place_name(segment::Segment& segment, segment::TableEdit& edit, const NameRef& name,
                          bool collisions, std::uint32_t index, NamePlaces* places) {
@@ -51,10 +59,11 @@ inline Status place_name(segment::Segment& segment, segment::TableEdit& edit, co
   return {};
 }
 
-// `decide(change, edit, places)` as in edit_one.h. kFenced from place_name means: look again with both keys.
+// `decide(change, edit, places)` as in edit_one.h; it sees claimed entries only if it asked for them. kFenced from
+// place_name means: look again with both keys.
 template <typename Decide>
 Status Namespace::edit_names(segment::Participant& me, std::initializer_list<NameRef> names, Decide&& decide,
-                             segment::Word* lease) {
+                             const EditOptions& options) {
   segment::Held spare;
   bool has_spare = false;
   segment::Word& flag = segment_->super().service_root[kCollisions];
@@ -66,7 +75,7 @@ Status Namespace::edit_names(segment::Participant& me, std::initializer_list<Nam
       segment::Transaction change(*segment_, me);
       segment::TableEdit edit(entries_, change);
       if (has_spare) edit.use_overflow(spare);
-      if (lease != nullptr) status = change.lock(*lease);
+      if (options.lease != nullptr) status = change.lock(*options.lease);
       const bool collisions = flag.load() != 0;
       const NameRef* first = names.begin();
       const NameRef* last = names.end() - 1;
@@ -83,8 +92,10 @@ Status Namespace::edit_names(segment::Participant& me, std::initializer_list<Nam
       std::uint32_t index = 0;
       for (const NameRef& name : names) {
         if (!status.ok() || again) break;
-        status = place_name(*segment_, edit, name, collisions, index++, &places);
+        status = place_name(*segment_, edit, name, collisions, index, &places);
         again = !collisions && flag.load() != 0;
+        if (status.ok() && !again && !options.claimed_too) status = check_claim(places.values[index]);
+        ++index;
       }
       if (status.ok() && !again) status = decide(change, edit, places);
       if (status.ok() && !again) {
@@ -103,6 +114,63 @@ Status Namespace::edit_names(segment::Participant& me, std::initializer_list<Nam
     IMSS_RETURN_IF_ERROR(status);
     entries_.grow_if_full(me);
     return {};
+  }
+}
+
+// An overflow bucket for the service table's part of a change.
+struct ServiceSpare {
+  segment::Held held;
+  bool has = false;
+  bool used = false;
+  bool wanted = false;
+};
+
+// The service table's part of a transaction over names or directories.
+class ServiceEdit {
+ public:
+  ServiceEdit(segment::Table services, segment::Transaction& change, ServiceSpare& spare)
+      : edit_(services, change), spare_(spare) {
+    if (spare_.has) edit_.use_overflow(spare_.held);
+  }
+  Status lock(segment::Key key) { return edit_.lock({key}); }
+  segment::Entry* find(segment::Key key, segment::Values* values) { return edit_.find(key, values); }
+  // kRange: with_spare() provides an overflow bucket and tries again.
+  Status insert(segment::Participant& me, segment::Key key, const segment::Values& values) {
+    const Status status = edit_.insert(me, key, values);
+    if (status.code() != Code::kAgain) return status;
+    spare_.wanted = true;
+    return Code::kRange;
+  }
+  void update(segment::Key key, segment::Entry* entry, const segment::Values& values) {
+    edit_.update(key, entry, values);
+  }
+  void erase(segment::Key key, segment::Entry* entry) { edit_.erase(key, entry); }
+  // REQUIRES: called once, after the last change.
+  void finish() {
+    edit_.finish();
+    spare_.used = edit_.spare_used();
+  }
+
+ private:
+  segment::TableEdit edit_;
+  ServiceSpare& spare_;
+};
+
+// Calls `attempt(spare)` until it needs no further overflow bucket of the service table.
+template <typename Attempt>
+Status Namespace::with_spare(segment::Participant& me, Attempt&& attempt) {
+  ServiceSpare spare;
+  for (;;) {
+    spare.used = spare.wanted = false;
+    const Status status = attempt(spare);
+    if (spare.wanted && !spare.has) {
+      IMSS_ASSIGN_OR_RETURN(spare.held, segment::TableEdit::provide_overflow(*segment_, me));
+      spare.has = true;
+      continue;
+    }
+    if (spare.has && !(status.ok() && spare.used)) segment::Extents(*segment_).put_back(me, spare.held);
+    if (status.ok()) services_.grow_if_full(me);
+    return status;
   }
 }
 

@@ -18,144 +18,98 @@
 #include <vector>
 
 #include "base/result.h"
+#include "metadata/name_service.h"
 #include "segment/segment.h"
 #include "segment/table.h"
-#include "store/inode.h"
 
 namespace imss::metadata {
 
-using store::NodeType;
-
-// The directory that holds the instances by name.
-inline constexpr std::uint64_t kInstancesDirectory = 1;
-
-// Where the blocks of a dataset are: the outer metadata.
-struct Layout {
-  std::uint8_t policy = 0;
-  std::uint8_t replicas = 1;
-  std::uint16_t server_count = 0;   // the first so many servers of the instance
-  std::uint32_t home_server = 0;    // position of the data server that holds block 0
-  std::uint64_t block_bytes = 0;
-  std::uint64_t block_count = 0;
-};
-
-struct EntryInfo {
-  std::uint64_t parent = 0;
-  std::uint64_t link = 0;           // identifies this name for ever, also when it is renamed
-  std::uint64_t id = 0;             // of the dataset or directory
-  NodeType type = NodeType::kNone;
-  Layout layout;
-  std::uint64_t created_ns = 0;
-  std::uint32_t mode = 0;
-  std::uint64_t cookie = 0;         // for list(): where to go on after this entry
-  std::string name;
-};
-
-struct DirectoryInfo {
-  std::uint64_t id = 0;
-  std::uint64_t parent = 0;
-  std::uint64_t entries = 0;
-  std::uint64_t subdirectories = 0;
-  std::uint32_t mode = 0755;
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-  std::uint64_t modified_ns = 0;
-  std::uint64_t created_ns = 0;
-};
-
-struct ServerInfo {
-  std::uint32_t id = 0;             // 1, 2, ... in the order of joining
-  std::uint64_t nonce = 0;          // of its segment
-  std::uint32_t port = 0;
-  std::uint32_t rank = 0;
-  bool attached = false;
-  std::uint64_t capacity_bytes = 0;
-  std::string host;
-  std::string segment_name;
-  std::string instance;             // detached servers serve one instance
-};
-
-struct InstanceInfo {
-  std::string name;
-  std::uint64_t root = 0;           // id of its root directory
-  std::uint64_t block_bytes = 0;    // default block size
-  std::uint32_t deployment = 0;     // 0 detached, 1 attached
-  std::uint16_t port = 0;
-  std::vector<std::uint32_t> servers;  // ids, in order of position; 0: this one has left
-  bool restored = false;            // known from the metadata file; its servers have not joined yet
-};
-
-// A name that is prepared but not visible yet. Should its author die, the dataset id it names is queued for
-// removal. Ends with publish() or abandon().
-struct PendingEntry {
-  segment::Held record;
-  EntryInfo info;
-};
-
-// A name that was removed: its author drops the dataset and then calls forget(). Should it die before, the
-// dataset id is queued for removal.
-struct RemovedEntry {
-  segment::Held record;
-  EntryInfo info;
-};
-
+struct NamePlaces;
 struct NameRef;
 struct PinnedDirectory;
+struct ServiceSpare;
 struct DirectoryRecord;
 
-class Namespace {
+class Namespace final : public NameService {
  public:
+  // Is told the id that a name is likely to stand for.
+  using IdKnown = std::function<void(std::uint64_t id)>;
+
   explicit Namespace(std::shared_ptr<segment::Segment> segment);
 
-  // Makes the empty namespace in a new segment.
-  Status format();
-  std::uint64_t new_id();
+  // Makes the empty namespace in a new segment, or the part of it that server `index` of `count` has.
+  Status format(std::uint32_t index = 0, std::uint32_t count = 1);
 
+  // As lookup() below. The id is known one wait for memory earlier than the rest: `id_known` may use the time.
+  Result<EntryInfo> lookup(std::uint64_t parent, std::string_view name, const IdKnown& id_known);
+
+  // --- what NameService says ---
+  bool serving() const override { return segment_->serving(); }
+  Result<std::uint64_t> new_id() override;
   // --- names ---
-  Result<EntryInfo> lookup(std::uint64_t parent, std::string_view name);
-  // Errors: kNotFound (no parent), kNameTooLong.
-  Result<PendingEntry> prepare(const EntryInfo& info);
-  // Errors: kExists, kNotFound (the parent was removed meanwhile). On error the entry stays pending.
-  Status publish(PendingEntry& pending);
-  void abandon(PendingEntry& pending);
-  // Errors: kExists.
-  Status make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode, std::uint64_t* id = nullptr);
-  // Removes a name that is not a directory. Errors: kNotFound, kIsDirectory.
-  Result<RemovedEntry> remove(std::uint64_t parent, std::string_view name);
-  void forget(RemovedEntry& removed);
-  // Errors: kNotFound, kNotDirectory, kNotEmpty.
-  Status remove_directory(std::uint64_t parent, std::string_view name);
-  struct RenameResult {
-    bool replaced = false;
-    RemovedEntry victim;  // a dataset whose name was replaced
-  };
-  // Moves a name, also between directories and over an existing name, atomically.
-  // Errors: kNotFound, kExists (no_replace), kIsDirectory, kNotDirectory, kNotEmpty, kWouldCycle.
+  Result<EntryInfo> lookup(std::uint64_t parent, std::string_view name) override { return lookup(parent, name, {}); }
+  Result<PendingEntry> prepare(const EntryInfo& info) override;
+  Status publish(PendingEntry& pending) override;
+  void abandon(PendingEntry& pending) override;
+  Status make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode, std::uint64_t* id = nullptr) override;
+  Result<RemovedEntry> remove(std::uint64_t parent, std::string_view name) override;
+  void forget(RemovedEntry& removed) override;
+  void leave_to_reaper(const RemovedEntry& removed) override;
+  Status remove_directory(std::uint64_t parent, std::string_view name) override;
   Result<RenameResult> rename(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
-                              std::string_view to_name, bool no_replace = false);
-
+                              std::string_view to_name, bool no_replace = false) override;
   // --- directories ---
-  Result<DirectoryInfo> directory(std::uint64_t id);
-  // Appends up to `limit` entries that follow `cookie` (0: from the start). Returns false at the end. Entries
-  // that exist all the time are listed exactly once; a cookie stays good whatever is created or removed.
-  Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit, std::vector<EntryInfo>* out);
-
+  Result<DirectoryInfo> directory(std::uint64_t id) override;
+  Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit, std::vector<EntryInfo>* out) override;
+  // --- inodes ---
+  Status store_attributes(std::span<const InodeState> states) override;
+  Result<InodeState> last_inode(std::uint64_t dataset) override;
+  // --- parts of a change over several servers ---
+  Result<std::uint64_t> begin_change() override;
+  Result<ClaimedName> claim_name(const NameClaim& claim) override;
+  Status claim_directory(const DirectoryClaim& claim) override;
+  Status decide_change(const Decision& decision) override;
+  Result<ChangeOutcome> change_outcome(std::uint64_t change, bool give_up) override;
+  Result<RenameResult> finish_change(std::uint64_t change, bool committed) override;
+  Status forget_change(std::uint64_t change) override;
   // --- instances and servers ---
-  // Errors: kExists.
-  Status create_instance(const InstanceInfo& info);
-  Result<InstanceInfo> instance(std::string_view name);
-  Result<std::vector<InstanceInfo>> instances();
-  // Takes a server out of an instance; the positions of the others stay. Needs no memory. Returns what is left. Errors: kNotFound
-  // for an instance that does not exist or that the server is not part of.
-  Result<InstanceInfo> leave_instance(std::string_view name, std::uint32_t server_id);
-  // Errors: kNotEmpty unless the tree is empty.
-  Status remove_instance(std::string_view name);
-  // Adds a server or replaces the record of the same segment name. Returns its id.
-  Result<std::uint32_t> join_server(ServerInfo info);
-  Status leave_server(std::uint32_t id);
-  Result<std::vector<ServerInfo>> servers();
+  Status create_instance(const InstanceInfo& info) override;
+  Result<InstanceInfo> instance(std::string_view name) override;
+  Result<std::vector<InstanceInfo>> instances() override;
+  Result<InstanceInfo> leave_instance(std::string_view name, std::uint32_t server_id) override;
+  Status remove_instance(std::string_view name) override;
+  Result<std::uint32_t> join_server(ServerInfo info) override;
+  Status leave_server(std::uint32_t id) override;
+  Result<std::vector<ServerInfo>> servers() override;
+  // --- the cluster map ---
+  Result<ClusterMap> map() override;
+  Result<std::uint64_t> join_map(const MapServer& server, std::uint32_t count) override;
+
+  // Its place among the metadata servers of its deployment.
+  struct Place {
+    std::uint32_t index = 0;
+    std::uint32_t count = 1;
+    bool operator==(const Place&) const = default;
+  };
+  Place place() const;
+  // The first server: marks those gone that were not heard after `since_ns` (CLOCK_MONOTONIC).
+  Status mark_silent(std::int64_t since_ns);
+  // The others: what the first says.
+  Status copy_map(const ClusterMap& map);
+
+  // The first of `count` new ids in a row.
+  Result<std::uint64_t> new_ids(std::uint64_t count);
 
   // --- upkeep ---
+  // A change over several servers that this one has a part in.
+  struct OpenChange {
+    std::uint64_t id = 0;
+    bool claims = false;                      // has claims here
+    bool committed = false;                   // is coordinated here, and committed
+    bool pending = false;                     // is coordinated here, and not decided
+    std::vector<std::uint32_t> participants;  // of a committed one
+  };
+  Result<std::vector<OpenChange>> open_changes();
   // Calls `reap` with the datasets that dead authors left behind; an entry is forgotten when it returns ok.
   Status reap_limbo(const std::function<Status(const EntryInfo&)>& reap);
 
@@ -164,6 +118,9 @@ class Namespace {
   // Puts a name from the metadata file into its directory, with its old ids.
   Status restore_entry(const EntryInfo& info);
   Status restore_instance(const InstanceInfo& info);
+  // Mode, owner and times of a directory that is back, once everything in it is.
+  Status restore_directory(const DirectoryInfo& info);
+  Status restore_inode(const InodeState& state);
   // No id up to this one is given out again.
   void reserve_ids(std::uint64_t last);
 
@@ -172,11 +129,16 @@ class Namespace {
   struct Names;
   struct Found;
   Result<PinnedDirectory> pin_directory(segment::Participant& me, std::uint64_t id, std::uint32_t pin_slot);
-  Result<Found> find_entry(segment::Participant& me, std::uint64_t parent, std::string_view name);
+  Result<Found> find_entry(segment::Participant& me, std::uint64_t parent, std::string_view name,
+                           const IdKnown& id_known = {});
   Status ensure_chunk(segment::Participant& me, std::uint64_t id, DirectoryRecord& directory, std::uint64_t slot);
   segment::Word* slot_word(std::uint64_t directory, std::uint64_t slot);
+  Status show_entry(segment::Participant& me, segment::Transaction& change, segment::TableEdit& edit,
+                    const NamePlaces& places, const PendingEntry& pending, DirectoryRecord& dir, std::uint64_t* slot);
   Status take_slot(segment::Transaction& change, std::uint64_t id, DirectoryRecord& directory,
                    std::uint64_t* slot, segment::Word** word);
+  void fill_directory_record(segment::Ref ref, std::uint64_t id, std::uint64_t parent, std::uint32_t mode);
+  void mark_name_dirty(std::uint64_t parent, std::string_view name);
   Status make_directory_record(segment::Participant& me, std::uint64_t id, std::uint64_t parent,
                                std::uint32_t mode);
   Status drop_directory_records(segment::Participant& me, std::uint64_t id);
@@ -184,24 +146,64 @@ class Namespace {
   Status reap_one(segment::Participant& me, RemovedEntry& removed,
                   const std::function<Status(const EntryInfo&)>& reap);
   Status make_instance(const InstanceInfo& info, bool restored);
-  Status drop_service(segment::Key key);
+  Status drop_service(segment::Key key, bool in_map = false);
+  struct PutOptions {
+    bool replace = false;
+    bool effect = false;  // that is what a request is for
+    bool in_map = false;  // raises the epoch of the cluster map
+  };
+  Status put_record(segment::Table& table, segment::Key key, const void* record, std::size_t bytes, PutOptions options);
+  Status drop_record(segment::Table& table, segment::Key key, bool in_map = false);
+  Status put_inode(const InodeState& state, bool* changed);
+  void forget_attributes(const EntryInfo& info);
   template <typename Read>
   Status read_service(segment::Key key, Read&& read);
-  Status put_service(segment::Key key, const void* record, std::size_t bytes, bool replace);
+  Status put_service(segment::Key key, const void* record, std::size_t bytes, PutOptions options);
+  Status raise_epoch(segment::Transaction& change);
+  Status put_map_server(const MapServer& server, bool raise);
   Result<PendingEntry> prepare_record(segment::Participant& me, const EntryInfo& info, std::uint64_t flags);
+  struct EditOptions {
+    segment::Word* lease = nullptr;
+    bool claimed_too = false;  // `decide` sees entries that a change over several servers holds
+  };
   template <typename Decide>
   Status edit_names(segment::Participant& me, std::initializer_list<NameRef> names, Decide&& decide,
-                    segment::Word* lease = nullptr);
+                    const EditOptions& options);
+  template <typename Decide>
+  Status edit_names(segment::Participant& me, std::initializer_list<NameRef> names, Decide&& decide) {
+    return edit_names(me, names, std::forward<Decide>(decide), EditOptions());
+  }
+  template <typename Attempt>
+  Status with_spare(segment::Participant& me, Attempt&& attempt);
   struct RenamePlan;
   Status plan_rename(segment::Participant& me, RenamePlan& plan);
   Status apply_rename(segment::Participant& me, RenamePlan& plan, segment::Transaction& change);
   Status commit_rename(segment::Participant& me, RenamePlan& plan, RenameResult* result);
   Status check_cycle(segment::Participant& me, const RenamePlan& plan);
+  // Whether a directory lies on another server.
+  bool elsewhere(std::uint64_t directory) const;
+  bool spread() const { return place().count > 1; }
+  // Status::claimed() when such a change holds a name in the directory.
+  Status claim_within(segment::Participant& me, std::uint64_t directory);
+  Status try_claim_name(segment::Participant& me, const NameClaim& claim, const PendingEntry& pending,
+                        ServiceSpare& spare, ClaimedName* result);
+  Status present_under(const segment::Values& values) const;
+  Status claim_new_directory(segment::Participant& me, const DirectoryClaim& claim);
+  Status claim_present_directory(segment::Participant& me, const DirectoryClaim& claim);
+  struct NameFinish;
+  Result<RenameResult> finish_name(segment::Participant& me, std::uint64_t change, bool committed);
+  Status apply_name_claim(segment::Participant& me, NameFinish& finish, segment::Transaction& change,
+                          segment::TableEdit& edit, const NamePlaces& places);
+  Status finish_directory(segment::Participant& me, segment::Key key, bool committed);
+  Status try_add_decided(segment::Participant& me, const Decision& decision, const PendingEntry& pending,
+                         ServiceSpare& spare);
+  Status erase_decided(segment::Participant& me, const Decision& decision, ServiceSpare& spare);
 
   std::shared_ptr<segment::Segment> segment_;
   segment::Table entries_;
   segment::Table directories_;
   segment::Table services_;
+  segment::Table attributes_;
 };
 
 }  // namespace imss::metadata

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "metadata/authority.h"
 #include "metadata/names_edit.h"
 #include "metadata/namespace_internal.h"
 
@@ -69,22 +70,42 @@ Namespace::Namespace(std::shared_ptr<segment::Segment> segment)
     : segment_(std::move(segment)),
       entries_(*segment_, segment::kEntryTable),
       directories_(*segment_, segment::kDirectoryTable),
-      services_(*segment_, segment::kServiceTable) {}
+      services_(*segment_, segment::kServiceTable),
+      attributes_(*segment_, segment::kAttributeTable) {}
 
-Status Namespace::format() {
+Status Namespace::format(std::uint32_t index, std::uint32_t count) {
+  if (count == 0 || count > kMaxMetadataServers || index >= count) {
+    return Status(Code::kInvalidArgument, "a namespace has between 1 and 4096 metadata servers");
+  }
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  segment_->super().service_root[kNextId].store(kFirstFreeId);
-  segment_->super().service_root[kNextServer].store(1);
+  auto& root = segment_->super().service_root;
+  root[kNextId].store(first_id_of(index) + kFirstFreeId);
+  root[kNextServer].store(1);
+  root[kServerIndex].store(index);
+  root[kServerCount].store(count);
+  if (count > 1) std::atomic_ref(segment_->super().incompatible).fetch_or(segment::kPartOfNamespace);
+  segment_->super().map_epoch.store(1);
+  if (index != 0) return {};
   return make_directory_record(*me, kInstancesDirectory, 0, 0755);
 }
 
-std::uint64_t Namespace::new_id() { return segment_->super().service_root[kNextId].fetch_add(1); }
+Result<std::uint64_t> Namespace::new_id() { return new_ids(1); }
+
+Result<std::uint64_t> Namespace::new_ids(std::uint64_t count) {
+  return segment_->super().service_root[kNextId].fetch_add(count);
+}
 
 void Namespace::reserve_ids(std::uint64_t last) {
   Word& next = segment_->super().service_root[kNextId];
   std::uint64_t seen = next.load();
+  if (giver_of(last) != giver_of(seen)) return;  // another server gives those out
   while (seen <= last && !next.compare_exchange_weak(seen, last + 1)) {
   }
+}
+
+bool Namespace::elsewhere(std::uint64_t directory) const {
+  const Place here = place();
+  return here.count > 1 && authority_of(directory, here.count) != here.index;
 }
 
 Result<PinnedDirectory> Namespace::pin_directory(Participant& me, std::uint64_t id, std::uint32_t pin_slot) {
@@ -100,18 +121,24 @@ Result<PinnedDirectory> Namespace::pin_directory(Participant& me, std::uint64_t 
   }
 }
 
-Result<Namespace::Found> Namespace::find_entry(Participant& me, std::uint64_t parent, std::string_view name) {
+Result<Namespace::Found> Namespace::find_entry(Participant& me, std::uint64_t parent, std::string_view name,
+                                               const IdKnown& id_known) {
   for (std::uint32_t salt = 0;;) {
     segment::Snapshot snapshot;
     IMSS_RETURN_IF_ERROR(entries_.find(name_key(parent, name, salt), &snapshot));
     if (snapshot.entry != nullptr) {
       const Ref ref = Ref(snapshot.values.value0).bare();
+      const auto* record = segment_->base() + ref.offset();
+      __builtin_prefetch(record);
+      __builtin_prefetch(record + sizeof(EntryRecord));
+      if (id_known) id_known(snapshot.values.value2);
       fault_point("names.found");
       const PinGuard guard(me.pins[kEntryPin], ref);
       if (!entries_.unchanged(snapshot)) continue;
       Found found;
       if (!read_entry(*segment_, ref, &found.info)) return Status(Code::kCorrupt, "a directory entry is damaged");
       if (found.info.name == name) {
+        IMSS_RETURN_IF_ERROR(check_claim(snapshot.values));
         found.ref = ref;
         found.exists = true;
         return found;
@@ -122,10 +149,10 @@ Result<Namespace::Found> Namespace::find_entry(Participant& me, std::uint64_t pa
   }
 }
 
-Result<EntryInfo> Namespace::lookup(std::uint64_t parent, std::string_view name) {
+Result<EntryInfo> Namespace::lookup(std::uint64_t parent, std::string_view name, const IdKnown& id_known) {
   IMSS_RETURN_IF_ERROR(check_name(parent, name));
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  IMSS_ASSIGN_OR_RETURN(Found found, find_entry(*me, parent, name));
+  IMSS_ASSIGN_OR_RETURN(Found found, find_entry(*me, parent, name, id_known));
   if (!found.exists) return Code::kNotFound;
   return std::move(found.info);
 }
@@ -209,8 +236,12 @@ Result<PendingEntry> Namespace::prepare_record(Participant& me, const EntryInfo&
 Result<PendingEntry> Namespace::prepare(const EntryInfo& info) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   EntryInfo complete = info;
-  if (complete.id == 0) complete.id = new_id();
-  if (complete.link == 0) complete.link = new_id();
+  if (complete.id == 0) {
+    IMSS_ASSIGN_OR_RETURN(complete.id, new_id());
+  }
+  if (complete.link == 0) {
+    IMSS_ASSIGN_OR_RETURN(complete.link, new_id());
+  }
   if (complete.created_ns == 0) complete.created_ns = now_ns();
   auto pending = prepare_record(*me, complete, Ref::kReap);
   fault_point("names.prepared");
@@ -219,13 +250,36 @@ Result<PendingEntry> Namespace::prepare(const EntryInfo& info) {
 
 void Namespace::abandon(PendingEntry& pending) {
   auto me = segment_->self();
-  if (me.ok()) Extents(*segment_).put_back(**me, pending.record);
+  if (!me.ok()) return;
+  forget_attributes(pending.info);
+  Extents(*segment_).put_back(**me, pending.record);
+}
+
+// A prepared entry becomes one of the directory, as part of a change. kBusy: the chunk of `*slot` is missing.
+Status Namespace::show_entry(Participant& me, Transaction& change, segment::TableEdit& edit, const NamePlaces& places,
+                             const PendingEntry& pending, DirectoryRecord& dir, std::uint64_t* slot) {
+  const EntryInfo& info = pending.info;
+  if (places.entry[0] != nullptr) return Code::kExists;
+  IMSS_RETURN_IF_ERROR(change.lock(dir.lock));
+  if (dir.id.load() != info.parent || dir.removed.load() != 0) {
+    return Status(Code::kNotFound, "the directory was removed");
+  }
+  if (dir.claim.load() != 0) return Status::claimed(dir.claim.load());
+  Word* word = nullptr;
+  IMSS_RETURN_IF_ERROR(take_slot(change, info.parent, dir, slot, &word));
+  segment_->at<EntryRecord>(pending.record.ref.offset())->slot = *slot;  // nobody sees the record yet
+  IMSS_RETURN_IF_ERROR(edit.insert(me, places.key[0], {pending.record.ref.word(), 1, info.id}));
+  change.store(*word, pending.record.ref.word());
+  change.store(dir.entries, dir.entries.load() + 1);
+  if (info.type == NodeType::kDirectory) change.store(dir.subdirectories, dir.subdirectories.load() + 1);
+  change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
+  change.store(me.hand[pending.record.slot], 0);
+  return {};
 }
 
 Status Namespace::publish(PendingEntry& pending) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   const EntryInfo& info = pending.info;
-  auto& record = *segment_->at<EntryRecord>(pending.record.ref.offset());
   for (;;) {
     IMSS_ASSIGN_OR_RETURN(const PinnedDirectory directory, pin_directory(*me, info.parent, kFirstDirectoryPin));
     DirectoryRecord& dir = *directory.record;
@@ -234,23 +288,10 @@ Status Namespace::publish(PendingEntry& pending) {
     const Status status = edit_names(
         *me, {{info.parent, info.name}},
         [&](Transaction& change, segment::TableEdit& edit, const NamePlaces& places) -> Status {
-          if (places.entry[0] != nullptr) return Code::kExists;
-          IMSS_RETURN_IF_ERROR(change.lock(dir.lock));
-          if (dir.id.load() != info.parent || dir.removed.load() != 0) {
-            return Status(Code::kNotFound, "the directory was removed");
-          }
-          Word* word = nullptr;
-          IMSS_RETURN_IF_ERROR(take_slot(change, info.parent, dir, &slot, &word));
-          record.slot = slot;
           key = places.key[0];
           // Linearisation point of the creation: the transaction that makes the entry findable.
-          IMSS_RETURN_IF_ERROR(edit.insert(*me, key, {pending.record.ref.word(), 1, info.id}));
-          change.store(*word, pending.record.ref.word());
-          change.store(dir.entries, dir.entries.load() + 1);
-          if (info.type == NodeType::kDirectory) change.store(dir.subdirectories, dir.subdirectories.load() + 1);
-          change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
-          change.store(me->hand[pending.record.slot], 0);
-          return {};
+          IMSS_RETURN_IF_ERROR(show_entry(*me, change, edit, places, pending, dir, &slot));
+          return segment::store_outcome(change, {.word0 = info.id, .word1 = slot + 1});
         });
     if (status.code() == Code::kBusy) {
       IMSS_RETURN_IF_ERROR(ensure_chunk(*me, info.parent, dir, slot));
@@ -292,7 +333,7 @@ Result<RemovedEntry> Namespace::remove(std::uint64_t parent, std::string_view na
         change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
         change.store(me->hand[hand_slot], ref.with(Ref::kReap).word());
         removed.record = {ref, hand_slot};
-        return {};
+        return segment::store_outcome(change, {});
       });
   IMSS_RETURN_IF_ERROR(status);
   fault_point("names.removed");
@@ -303,24 +344,29 @@ Result<RemovedEntry> Namespace::remove(std::uint64_t parent, std::string_view na
 void Namespace::forget(RemovedEntry& removed) {
   auto me = segment_->self();
   if (!me.ok()) return;
+  forget_attributes(removed.info);
   (*me)->hand[removed.record.slot].store(Extents::retired(removed.record.ref), std::memory_order_release);
   Extents(*segment_).trim(**me);
 }
 
 // --- directories ---------------------------------------------------------------------------------------
 
-Status Namespace::make_directory_record(Participant& me, std::uint64_t id, std::uint64_t parent,
-                                        std::uint32_t mode) {
-  Extents extents(*segment_);
-  IMSS_ASSIGN_OR_RETURN(const Held held,
-                        extents.take(me, segment::class_for(sizeof(DirectoryRecord)), false));
-  std::memset(segment_->base() + held.ref.offset(), 0, sizeof(DirectoryRecord));
-  auto& directory = *segment_->at<DirectoryRecord>(held.ref.offset());
+void Namespace::fill_directory_record(Ref ref, std::uint64_t id, std::uint64_t parent, std::uint32_t mode) {
+  std::memset(segment_->base() + ref.offset(), 0, sizeof(DirectoryRecord));
+  auto& directory = *segment_->at<DirectoryRecord>(ref.offset());
   directory.id.store(id);
   directory.parent.store(parent);
   directory.mode.store(mode);
   directory.modified_ns.store(now_ns());
   directory.created_ns.store(now_ns());
+}
+
+Status Namespace::make_directory_record(Participant& me, std::uint64_t id, std::uint64_t parent,
+                                        std::uint32_t mode) {
+  Extents extents(*segment_);
+  IMSS_ASSIGN_OR_RETURN(const Held held,
+                        extents.take(me, segment::class_for(sizeof(DirectoryRecord)), false));
+  fill_directory_record(held.ref, id, parent, mode);
   const segment::Key key = directory_key(id);
   const Status status = segment::edit_one(
       directories_, me, key,
@@ -330,6 +376,7 @@ Status Namespace::make_directory_record(Participant& me, std::uint64_t id, std::
         return edit.insert(me, key, {held.ref.word(), 1, parent});
       });
   if (!status.ok()) extents.put_back(me, held);
+  if (status.ok()) mark_dirty(*segment_, DirtyKind::kDirectory, key);
   return status;
 }
 
@@ -360,6 +407,7 @@ Status Namespace::drop_directory_records(Participant& me, std::uint64_t id) {
     fault_point("names.records_dropping");
     extents.trim(me);
   }
+  if (spread()) mark_dirty(*segment_, DirtyKind::kDirectory, directory_key(id));
   return {};
 }
 
@@ -371,6 +419,8 @@ Status Namespace::make_directory(std::uint64_t parent, std::string_view name, st
   info.name = name;
   info.type = NodeType::kDirectory;
   info.mode = mode;
+  if (id != nullptr) info.id = *id;
+  if (info.id != 0 && elsewhere(info.id)) return Status(Code::kNotSupported, "the directory belongs to another server");
   IMSS_ASSIGN_OR_RETURN(PendingEntry pending, prepare(info));
   Status status = make_directory_record(*me, pending.info.id, parent, mode);
   if (status.ok()) {
@@ -394,12 +444,14 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
   IMSS_ASSIGN_OR_RETURN(const Found found, find_entry(*me, parent, name));
   if (!found.exists) return Code::kNotFound;
   if (found.info.type != NodeType::kDirectory && found.info.type != NodeType::kInstance) return Code::kNotDirectory;
+  if (elsewhere(found.info.id)) return Status(Code::kNotSupported, "the directory lies on another server");
   IMSS_ASSIGN_OR_RETURN(const PinnedDirectory above, pin_directory(*me, parent, kFirstDirectoryPin));
   IMSS_ASSIGN_OR_RETURN(const PinnedDirectory victim, pin_directory(*me, found.info.id, kSecondDirectoryPin));
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const std::uint32_t hand_slot, extents.empty_slot(*me));
   DirectoryRecord& dir = *above.record;
   DirectoryRecord& gone = *victim.record;
+  bool names_claimed = false;
   segment::Key key;
   const Status status = edit_names(
       *me, {{parent, name}},
@@ -410,7 +462,10 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
         IMSS_RETURN_IF_ERROR(change.lock(first->lock));
         IMSS_RETURN_IF_ERROR(change.lock(second->lock));
         if (gone.removed.load() != 0) return Code::kNotFound;
+        if (gone.claim.load() != 0) return Status::claimed(gone.claim.load());
         if (gone.entries.load() != 0) return Code::kNotEmpty;
+        names_claimed = gone.name_claims.load() != 0;
+        if (names_claimed) return Code::kNotEmpty;
         const std::uint64_t slot = found.info.cookie - 1;
         Word* word = slot_word(parent, slot);
         if (word == nullptr) return Code::kCorrupt;
@@ -426,8 +481,12 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
         change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
         // Should we die before the directory's records are dropped, its name in our hand says so.
         change.store(me->hand[hand_slot], found.ref.with(Ref::kReap).word());
-        return {};
+        return segment::store_outcome(change, {});
       });
+  if (names_claimed) {
+    IMSS_RETURN_IF_ERROR(claim_within(*me, found.info.id));
+    return remove_directory(parent, name);  // settled meanwhile
+  }
   IMSS_RETURN_IF_ERROR(status);
   fault_point("names.directory_removed");
   mark_dirty(*segment_, DirtyKind::kEntry, key);
@@ -450,6 +509,7 @@ Result<DirectoryInfo> Namespace::directory(std::uint64_t id) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   IMSS_ASSIGN_OR_RETURN(const PinnedDirectory pinned, pin_directory(*me, id, kFirstDirectoryPin));
   const DirectoryRecord& record = *pinned.record;
+  if (const std::uint64_t claim = record.claim.load(); claim != 0) return Status::claimed(claim);
   DirectoryInfo info;
   info.id = id;
   info.parent = record.parent.load();
@@ -488,6 +548,12 @@ Result<bool> Namespace::list(std::uint64_t id, std::uint64_t cookie, std::size_t
       if (word.load() != value || directory.removed.load() != 0) continue;
       EntryInfo info;
       if (!read_entry(*segment_, ref, &info)) return Status(Code::kCorrupt, "a directory entry is damaged");
+      if ((value & kClaimedSlot) != 0) {
+        // What comes before is listed; the next call begins with the claim.
+        if (listed != 0) return true;
+        IMSS_RETURN_IF_ERROR(find_entry(*me, id, info.name).status());
+        continue;
+      }
       out->push_back(std::move(info));
       ++listed;
       break;

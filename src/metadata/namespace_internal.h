@@ -1,7 +1,9 @@
 // Shared by the files of the namespace engine: pins, keys and readers of records.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "metadata/namespace.h"
@@ -65,5 +67,27 @@ Status check_name(std::uint64_t parent, std::string_view name);
 
 // Tells the journaller, after the change is committed, that the state behind a key is new.
 void mark_dirty(segment::Segment& segment, DirtyKind kind, segment::Key key);
+
+// Fields of text in records of the service table.
+inline void copy_text(char (&field)[256], const std::string& text) {
+  std::memset(field, 0, sizeof(field));
+  std::memcpy(field, text.data(), std::min(text.size(), sizeof(field) - 1));
+}
+inline std::string text_of(const char (&field)[256]) { return std::string(field, ::strnlen(field, sizeof(field))); }
+
+// Calls `read` with a record of the service table, which returns false when the record is damaged.
+template <typename Read>
+Status Namespace::read_service(segment::Key key, Read&& read) {
+  IMSS_ASSIGN_OR_RETURN(segment::Participant* const me, segment_->self());
+  for (;;) {
+    segment::Snapshot snapshot;
+    IMSS_RETURN_IF_ERROR(services_.find(key, &snapshot));
+    if (snapshot.entry == nullptr) return Code::kNotFound;
+    const segment::Ref ref = segment::Ref(snapshot.values.value0).bare();
+    const PinGuard guard(me->pins[kEntryPin], ref);
+    if (!services_.unchanged(snapshot)) continue;
+    return read(ref) ? Status() : Status(Code::kCorrupt, "a record of an instance or server is damaged");
+  }
+}
 
 }  // namespace imss::metadata

@@ -32,6 +32,7 @@ struct Namespace::RenamePlan {
   segment::Key from_key;
   segment::Key to_key;
   std::uint64_t missing_slot = 0;
+  bool victim_claimed = false;  // a change over several servers holds a name in the directory that is replaced
 };
 
 namespace {
@@ -89,10 +90,12 @@ Status Namespace::plan_rename(Participant& me, RenamePlan& plan) {
   plan.target_exists = target.exists;
   IMSS_ASSIGN_OR_RETURN(plan.from_dir, pin_directory(me, plan.from.parent, kFirstDirectoryPin));
   IMSS_ASSIGN_OR_RETURN(plan.to_dir, pin_directory(me, plan.to.parent, kSecondDirectoryPin));
-  if (is_directory(source.info)) {
+  if (is_directory(source.info) && plan.from.parent != plan.to.parent) {
+    if (spread()) return Status(Code::kNotSupported, "a directory that gets another parent is known to several servers");
     IMSS_ASSIGN_OR_RETURN(plan.moved_dir, pin_directory(me, source.info.id, kThirdDirectoryPin));
   }
-  if (target.exists && is_directory(target.info)) {
+  if (target.exists && is_directory(target.info) && is_directory(source.info) && !plan.no_replace) {
+    if (elsewhere(target.info.id)) return Status(Code::kNotSupported, "the replaced directory lies on another server");
     IMSS_ASSIGN_OR_RETURN(plan.victim_dir, pin_directory(me, target.info.id, kFourthDirectoryPin));
   }
   return {};
@@ -106,11 +109,14 @@ Status Namespace::apply_rename(Participant& me, RenamePlan& plan, Transaction& c
   const bool same_parent = plan.from.parent == plan.to.parent;
   IMSS_RETURN_IF_ERROR(lock_directories(change, {&from, same_parent ? nullptr : &to, victim}));
   if (from.removed.load() != 0 || to.removed.load() != 0) return Code::kNotFound;
+  if (to.claim.load() != 0) return Status::claimed(to.claim.load());
   if (plan.target_exists) {
     if (plan.no_replace) return Code::kExists;
-    if (is_directory(plan.source) && victim == nullptr) return Code::kNotDirectory;
-    if (!is_directory(plan.source) && victim != nullptr) return Code::kIsDirectory;
-    if (victim != nullptr && victim->entries.load() != 0) return Code::kNotEmpty;
+    if (is_directory(plan.source) && !is_directory(plan.target)) return Code::kNotDirectory;
+    if (!is_directory(plan.source) && is_directory(plan.target)) return Code::kIsDirectory;
+    if (victim != nullptr && victim->claim.load() != 0) return Status::claimed(victim->claim.load());
+    plan.victim_claimed = victim != nullptr && victim->entries.load() == 0 && victim->name_claims.load() != 0;
+    if (victim != nullptr && (victim->entries.load() != 0 || plan.victim_claimed)) return Code::kNotEmpty;
   }
   auto& record = *segment_->at<EntryRecord>(plan.record.ref.offset());
   const std::uint64_t source_slot = plan.source.cookie - 1;
@@ -153,7 +159,7 @@ Status Namespace::apply_rename(Participant& me, RenamePlan& plan, Transaction& c
   return {};
 }
 
-Result<Namespace::RenameResult> Namespace::rename(std::uint64_t from_parent, std::string_view from_name,
+Result<RenameResult> Namespace::rename(std::uint64_t from_parent, std::string_view from_name,
                                                   std::uint64_t to_parent, std::string_view to_name,
                                                   bool no_replace) {
   IMSS_RETURN_IF_ERROR(check_name(from_parent, from_name));
@@ -193,6 +199,8 @@ Result<Namespace::RenameResult> Namespace::rename(std::uint64_t from_parent, std
       hand_emptied = true;
     } else if (status.code() == Code::kRange) {
       return Status(Code::kNoSpace, "too many extents of this thread are pinned by others");
+    } else if (status.code() == Code::kNotEmpty && plan.victim_claimed) {
+      IMSS_RETURN_IF_ERROR(claim_within(*me, plan.target.id));
     } else if (status.code() == Code::kBusy) {
       IMSS_RETURN_IF_ERROR(ensure_chunk(*me, to_parent, *plan.to_dir.record, plan.missing_slot));
     } else if (status.code() != Code::kFenced || !segment_->serving()) {
@@ -227,7 +235,8 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
         plan.to_key = places.key[1];
         edit.erase(plan.from_key, places.entry[0]);
         if (!plan.target_exists) {
-          return edit.insert(me, plan.to_key, {plan.record.ref.word(), 1, plan.source.id});
+          IMSS_RETURN_IF_ERROR(edit.insert(me, plan.to_key, {plan.record.ref.word(), 1, plan.source.id}));
+          return segment::store_outcome(change, {});
         }
         edit.update(plan.to_key, places.entry[1],
                     {plan.record.ref.word(), segment::next_version(places.values[1].value1), plan.source.id});
@@ -239,9 +248,9 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
           result->replaced = true;
           result->victim = {{old, plan.slots[1]}, plan.target};
         }
-        return {};
+        return segment::store_outcome(change, {.word0 = result->replaced ? 1U : 0U});
       },
-      moves_directory ? &segment_->super().service_root[kRenameLease] : nullptr);
+      {.lease = moves_directory ? &segment_->super().service_root[kRenameLease] : nullptr});
 }
 
 // Walks from the new parent to the root. Under the rename lease nobody else moves a directory.
@@ -253,7 +262,7 @@ Status Namespace::check_cycle(Participant& me, const RenamePlan& plan) {
     IMSS_ASSIGN_OR_RETURN(const PinnedDirectory above, pin_directory(me, id, kEntryPin));
     id = above.record->parent.load();
   }
-  return {};
+  return id != 0 ? Status(Code::kCorrupt, "the directories above do not end") : Status();
 }
 
 }  // namespace imss::metadata

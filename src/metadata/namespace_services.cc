@@ -1,6 +1,7 @@
 // Instances, the server list, what dead authors left behind, and restoring from the metadata file.
 #include <algorithm>
 
+#include "metadata/authority.h"
 #include "metadata/names_edit.h"
 #include "metadata/namespace_internal.h"
 #include "segment/futex.h"
@@ -22,13 +23,6 @@ constexpr std::uint32_t kMaxServersPerInstance = 8192;
 // Offset of the server ids in an instance's record. They are read as words of two ids.
 constexpr std::uint64_t kServerIds = sizeof(InstanceRecord) + kNameField;
 static_assert(kServerIds % sizeof(Word) == 0);
-
-void copy_text(char (&field)[256], const std::string& text) {
-  std::memset(field, 0, sizeof(field));
-  std::memcpy(field, text.data(), std::min(text.size(), sizeof(field) - 1));
-}
-
-std::string text_of(const char (&field)[256]) { return std::string(field, ::strnlen(field, sizeof(field))); }
 
 std::vector<std::byte> encode(const InstanceInfo& info, bool restored) {
   std::vector<std::byte> bytes(sizeof(InstanceRecord) + kNameField + info.servers.size() * sizeof(std::uint32_t));
@@ -70,56 +64,52 @@ bool decode(const segment::Segment& segment, Ref ref, InstanceInfo* info, bool* 
 
 }  // namespace
 
-// Stores a record under a key of the service table.
-Status Namespace::put_service(Key key, const void* record, std::size_t bytes, bool replace) {
+Status Namespace::put_service(Key key, const void* record, std::size_t bytes, PutOptions options) {
+  return put_record(services_, key, record, bytes, options);
+}
+
+Status Namespace::drop_service(Key key, bool in_map) { return drop_record(services_, key, in_map); }
+
+// Stores a record under a key.
+Status Namespace::put_record(segment::Table& table, Key key, const void* record, std::size_t bytes,
+                             PutOptions options) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const Held held, extents.take(*me, segment::class_for(bytes), false));
   std::memcpy(segment_->base() + held.ref.offset(), record, bytes);
   const Status status = segment::edit_one(
-      services_, *me, key,
+      table, *me, key,
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
-        if (entry != nullptr && !replace) return Code::kExists;
+        if (entry != nullptr && !options.replace) return Code::kExists;
+        if (options.in_map) IMSS_RETURN_IF_ERROR(raise_epoch(change));
         if (entry == nullptr) {
           change.store(me->hand[held.slot], 0);
-          return edit.insert(*me, key, {held.ref.word(), 1, 0});
+          IMSS_RETURN_IF_ERROR(edit.insert(*me, key, {held.ref.word(), 1, 0}));
+        } else {
+          edit.update(key, entry, {held.ref.word(), segment::next_version(old.value1), 0});
+          change.store(me->hand[held.slot], Extents::retired(Ref(old.value0)));
         }
-        edit.update(key, entry, {held.ref.word(), segment::next_version(old.value1), 0});
-        change.store(me->hand[held.slot], Extents::retired(Ref(old.value0)));
-        return {};
+        return options.effect ? segment::store_outcome(change, {}) : Status();
       });
   if (!status.ok()) extents.put_back(*me, held);
   return status;
 }
 
-Status Namespace::drop_service(Key key) {
+Status Namespace::drop_record(segment::Table& table, Key key, bool in_map) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(*me));
   const Status status = segment::edit_one(
-      services_, *me, key,
+      table, *me, key,
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
         if (entry == nullptr) return Code::kNotFound;
+        if (in_map) IMSS_RETURN_IF_ERROR(raise_epoch(change));
         edit.erase(key, entry);
         change.store(me->hand[slot], Extents::retired(Ref(old.value0)));
         return {};
       });
   extents.trim(*me);
   return status;
-}
-
-template <typename Read>
-Status Namespace::read_service(Key key, Read&& read) {
-  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
-  for (;;) {
-    segment::Snapshot snapshot;
-    IMSS_RETURN_IF_ERROR(services_.find(key, &snapshot));
-    if (snapshot.entry == nullptr) return Code::kNotFound;
-    const Ref ref = Ref(snapshot.values.value0).bare();
-    const PinGuard guard(me->pins[kEntryPin], ref);
-    if (!services_.unchanged(snapshot)) continue;
-    return read(ref) ? Status() : Status(Code::kCorrupt, "a record of an instance or server is damaged");
-  }
 }
 
 // --- instances -----------------------------------------------------------------------------------------
@@ -140,7 +130,7 @@ Status Namespace::create_instance(const InstanceInfo& info) {
     InstanceInfo bound = info;
     bound.root = known.root;
     const auto bytes = encode(bound, false);
-    IMSS_RETURN_IF_ERROR(put_service({known.root, kInstanceKind}, bytes.data(), bytes.size(), true));
+    IMSS_RETURN_IF_ERROR(put_service({known.root, kInstanceKind}, bytes.data(), bytes.size(), {.replace = true, .effect = true}));
     mark_dirty(*segment_, DirtyKind::kInstance, {known.root, kInstanceKind});
     return {};
   }
@@ -154,6 +144,11 @@ Status Namespace::make_instance(const InstanceInfo& info, bool restored) {
   entry.parent = kInstancesDirectory;
   entry.name = info.name;
   entry.id = info.root;
+  // Its root directory is here, with the instance's record, whose server is the first.
+  const std::uint32_t count = place().count;
+  while (entry.id == 0 || authority_of(entry.id, count) != 0) {
+    IMSS_ASSIGN_OR_RETURN(entry.id, new_id());
+  }
   entry.type = NodeType::kInstance;
   entry.mode = 0755;
   IMSS_ASSIGN_OR_RETURN(PendingEntry pending, prepare(entry));
@@ -161,16 +156,20 @@ Status Namespace::make_instance(const InstanceInfo& info, bool restored) {
   complete.root = pending.info.id;
   const Key key{complete.root, kInstanceKind};
   const auto bytes = encode(complete, restored);
-  Status status = make_directory_record(*me, complete.root, kInstancesDirectory, 0755);
-  if (status.ok()) status = put_service(key, bytes.data(), bytes.size(), false);
+  // Its id may be one that another directory has, which must stay then.
+  const Status made = make_directory_record(*me, complete.root, kInstancesDirectory, 0755);
+  Status status = made;
+  if (status.ok()) status = put_service(key, bytes.data(), bytes.size(), {});
+  const bool stored = status.ok();
   if (status.ok()) status = publish(pending);
   if (status.ok()) {
     mark_dirty(*segment_, DirtyKind::kInstance, key);
     return {};
   }
   abandon(pending);
-  [[maybe_unused]] const Status dropped = drop_service(key);
-  [[maybe_unused]] const Status removed = drop_directory_records(*me, complete.root);
+  // What cannot be dropped has no name, so nobody meets it; the caller wants to know why the instance failed.
+  if (stored) [[maybe_unused]] const Status dropped = drop_service(key);
+  if (made.ok()) [[maybe_unused]] const Status removed = drop_directory_records(*me, complete.root);
   return status;
 }
 
@@ -203,13 +202,14 @@ Result<InstanceInfo> Namespace::leave_instance(std::string_view name, std::uint3
         change.store(pair, pair.load() & ~mask);
         edit.update(key, found, {old.value0, segment::next_version(old.value1), old.value2});
         *member = 0;
-        return {};
+        return segment::store_outcome(change, {});
       }));
   mark_dirty(*segment_, DirtyKind::kInstance, key);
   return info;
 }
 
 Result<std::vector<InstanceInfo>> Namespace::instances() {
+  if (elsewhere(kInstancesDirectory)) return std::vector<InstanceInfo>();  // the first server has them all
   std::vector<EntryInfo> entries;
   std::uint64_t cookie = 0;
   for (bool more = true; more;) {
@@ -257,11 +257,12 @@ Result<std::uint32_t> Namespace::join_server(ServerInfo info) {
   copy_text(record.host, info.host);
   copy_text(record.segment_name, info.segment_name);
   copy_text(record.instance, info.instance);
-  IMSS_RETURN_IF_ERROR(put_service({info.id, kServerKind}, &record, sizeof(record), true));
+  IMSS_RETURN_IF_ERROR(put_service({info.id, kServerKind}, &record, sizeof(record), {.replace = true, .in_map = true}));
+  mark_dirty(*segment_, DirtyKind::kPlace, {});
   return info.id;
 }
 
-Status Namespace::leave_server(std::uint32_t id) { return drop_service({id, kServerKind}); }
+Status Namespace::leave_server(std::uint32_t id) { return drop_service({id, kServerKind}, true); }
 
 Result<std::vector<ServerInfo>> Namespace::servers() {
   std::vector<std::uint32_t> ids;
@@ -324,16 +325,25 @@ Status Namespace::reap_limbo(const std::function<Status(const EntryInfo&)>& reap
     const Status reaped = reap_one(*me, removed, reap);
     if (reaped.ok()) continue;
     outcome = reaped;
-    // Back to where it was, for a later attempt. Without room it stays in our hand, from where it comes back
-    // when we end.
-    Transaction change(*segment_, *me);
-    IMSS_RETURN_IF_ERROR(change.lock(block.limbo_lock));
-    if (place.load() != 0) continue;
-    change.store(place, word.word());
-    change.store(me->hand[slot], 0);
-    IMSS_RETURN_IF_ERROR(change.commit());
+    leave_to_reaper(removed);
   }
   return outcome;
+}
+
+// Without room it stays in our hand, from where it gets there when we end.
+void Namespace::leave_to_reaper(const RemovedEntry& removed) {
+  auto me = segment_->self();
+  if (!me.ok()) return;
+  segment::Superblock& block = segment_->super();
+  Transaction change(*segment_, **me);
+  if (!change.lock(block.limbo_lock).ok()) return;
+  for (Word& place : block.limbo) {
+    if (place.load() != 0) continue;
+    change.store(place, removed.record.ref.with(Ref::kReap).word());
+    change.store((*me)->hand[removed.record.slot], 0);
+    [[maybe_unused]] const Status committed = change.commit();  // or it stays in the hand
+    return;
+  }
 }
 
 Status Namespace::reap_one(Participant& me, RemovedEntry& removed,
@@ -351,7 +361,8 @@ Status Namespace::reap_one(Participant& me, RemovedEntry& removed,
 Status Namespace::restore_entry(const EntryInfo& info) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   reserve_ids(std::max(info.id, info.link));
-  if (info.type == NodeType::kDirectory) {
+  // Where there are several servers a directory's record may be on another one, and is in the file by itself.
+  if (info.type == NodeType::kDirectory && !spread()) {
     const Status made = make_directory_record(*me, info.id, info.parent, info.mode);
     if (!made.ok() && made.code() != Code::kExists) return made;
   }

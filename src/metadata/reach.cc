@@ -9,11 +9,20 @@ using segment::Key;
 using segment::Ref;
 using segment::Values;
 
+namespace {
+
+bool of_change(Key key) { return key.second >= kIntentKind && key.second <= kMovedDirectoryKind; }
+
+}  // namespace
+
 Status visit_owned(segment::Segment& segment, const std::function<void(Ref owned)>& owns) {
-  for (const std::uint32_t table :
-       {segment::kEntryTable, segment::kDirectoryTable, segment::kServiceTable}) {
-    IMSS_RETURN_IF_ERROR(segment::Table(segment, table).for_each([&](Key, const Values& values) {
-      owns(Ref(values.value0).bare());
+  for (const std::uint32_t table : {segment::kEntryTable, segment::kDirectoryTable, segment::kServiceTable,
+                                    segment::kAttributeTable}) {
+    IMSS_RETURN_IF_ERROR(segment::Table(segment, table).for_each([&](Key key, const Values& values) {
+      // The record of a reservation belongs to the claim; intents and claims of directories have none.
+      const bool of_claim = table == segment::kEntryTable && (values.value1 & kReservation) != 0;
+      const bool none = table == segment::kServiceTable && of_change(key) && key.second != kNameClaimKind;
+      if (!of_claim && !none) owns(Ref(values.value0).bare());
       return true;
     }));
   }

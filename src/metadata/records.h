@@ -16,7 +16,9 @@ inline constexpr std::uint32_t kNextId = 0;
 inline constexpr std::uint32_t kRenameLease = 1;
 inline constexpr std::uint32_t kCollisions = 2;   // 1: two names of one directory had the same hash once
 inline constexpr std::uint32_t kNextServer = 3;
-inline constexpr std::uint32_t kServerLock = 4;
+inline constexpr std::uint32_t kMapLock = 4;     // of the epoch of the cluster map
+inline constexpr std::uint32_t kServerIndex = 5;  // of this metadata server among those of the namespace
+inline constexpr std::uint32_t kServerCount = 6;  // 0 like 1: this one has the whole namespace
 inline constexpr std::uint32_t kRingOffset = 8;   // of the dirty keys for the journaller; 0: no journal
 inline constexpr std::uint32_t kRingPlaces = 9;
 inline constexpr std::uint32_t kRingHead = 10;
@@ -60,14 +62,23 @@ struct DirectoryRecord {
   segment::Word modified_ns;
   segment::Word created_ns;
   segment::Word fragment;     // {first name hash, count}: one fragment so far
-  std::uint64_t reserved[3];
+  segment::Word claim;        // change over several servers that makes, removes or moves it; 0: none
+  segment::Word name_claims;  // names in it that such changes hold
+  std::uint64_t reserved[1];
 };
 static_assert(sizeof(DirectoryRecord) == 128);
 
 // A directory's slots lie in chunks. A slot holds the Ref of an entry record, or a link in the list of free slots
-// (marked by the top bit, with 1 + the next free slot), or 0.
+// (marked by the top bit, with 1 + the next free slot), or 0. The Ref carries kClaimedSlot while a change over several
+// servers holds the name.
 inline constexpr std::uint64_t kSlotsPerChunk = 64;
 inline constexpr std::uint64_t kFreeSlot = 1ULL << 63;
+inline constexpr std::uint64_t kClaimedSlot = 1ULL << 62;
+
+// Flags of an entry's version word. A claimed entry has the id of the change instead of that of the dataset in its
+// value2. A reservation is the claim of a name that is not there yet: its record is owned by the claim.
+inline constexpr std::uint64_t kClaimedEntry = 1ULL << 57;
+inline constexpr std::uint64_t kReservation = 1ULL << 58;
 
 struct InstanceRecord {
   std::uint64_t root;
@@ -96,12 +107,55 @@ struct ServerRecord {
 };
 static_assert(sizeof(ServerRecord) == 800);
 
-// Kinds of keys in the service table: {id, kind}.
+// What the inode of a dataset said last, under {dataset id, 0} of the attribute table.
+struct AttributeRecord {
+  std::uint64_t size;
+  std::uint64_t accessed_ns;
+  std::uint64_t modified_ns;
+  std::uint64_t changed_ns;
+  std::uint64_t created_ns;
+  std::uint64_t version;
+  std::uint32_t mode;           // the upper half: bytes of the target of a symbolic link, which follows
+  std::uint32_t links;
+  std::uint32_t uid;
+  std::uint32_t gid;
+};
+static_assert(sizeof(AttributeRecord) == 64);
+
+// A metadata server in the cluster map.
+struct MapServerRecord {
+  std::uint64_t nonce;
+  std::uint64_t epoch;        // of the map, when it joined last
+  segment::Word heard_ns;     // CLOCK_MONOTONIC of the first server's node; not of the transactions
+  segment::Word gone;
+  std::uint32_t index;
+  std::uint32_t port;
+  char host[256];
+  char segment_name[256];
+};
+static_assert(sizeof(MapServerRecord) == 552);
+
+// Kinds of keys in the service table: {id, kind}. From kIntentKind to kMovedDirectoryKind the id is that of a change
+// over several servers.
 inline constexpr std::uint64_t kInstanceKind = 1;
 inline constexpr std::uint64_t kServerKind = 2;
+// {0 or the participant that began it, state, when it began or the participating servers}
+inline constexpr std::uint64_t kIntentKind = 3;
+// {record of the entry as it shall be, 1 for a reservation, id of the dataset that is replaced}
+inline constexpr std::uint64_t kNameClaimKind = 4;
+// {0, id of the directory, its (new) parent}; in the order of DirectoryRole
+inline constexpr std::uint64_t kNewDirectoryKind = 5;
+inline constexpr std::uint64_t kGoneDirectoryKind = 6;
+inline constexpr std::uint64_t kMovedDirectoryKind = 7;
+// Of the cluster map; {index of the server, kind}.
+inline constexpr std::uint64_t kMapServerKind = 16;
+
+// States of an intent. The participants of a committed one are 4 times 16 bits: 1 + the index of a server.
+inline constexpr std::uint64_t kIntentPending = 1;
+inline constexpr std::uint64_t kIntentCommitted = 2;
 
 // What a dirty key in the ring refers to.
-enum class DirtyKind : std::uint64_t { kEntry = 1, kInstance = 2, kDirectory = 3 };
+enum class DirtyKind : std::uint64_t { kEntry = 1, kInstance = 2, kDirectory = 3, kAttributes = 4, kChange = 5, kPlace = 8 };
 struct DirtyKey {
   segment::Word first;
   segment::Word second;

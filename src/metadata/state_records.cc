@@ -3,6 +3,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "metadata/authority.h"
+#include "metadata/records.h"
+
 namespace imss::metadata {
 namespace {
 
@@ -37,6 +40,35 @@ struct InstanceHead {
 };
 static_assert(sizeof(InstanceHead) == 32 && std::is_trivially_copyable_v<InstanceHead>);
 
+struct DirectoryBody {
+  std::uint64_t id;
+  std::uint64_t modified_ns;
+  std::uint64_t created_ns;
+  std::uint32_t mode;
+  std::uint32_t uid;
+  std::uint32_t gid;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(DirectoryBody) == 40 && std::is_trivially_copyable_v<DirectoryBody>);
+
+template <typename Body>
+std::vector<std::byte> bytes_of(const Body& body) {
+  std::vector<std::byte> bytes(sizeof(body));
+  std::memcpy(bytes.data(), &body, sizeof(body));
+  return bytes;
+}
+
+struct ChangeHead {
+  std::uint64_t change;
+  std::uint64_t kind;
+  std::uint64_t directory;
+  std::uint64_t parent;
+  std::uint64_t participants;
+  std::uint32_t mode;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(ChangeHead) == 48 && std::is_trivially_copyable_v<ChangeHead>);
+
 template <typename Head>
 std::vector<std::byte> with_text(const Head& head, const std::string& text) {
   std::vector<std::byte> bytes(sizeof(head) + text.size());
@@ -56,6 +88,12 @@ template <typename Head>
 std::string text_after(std::span<const std::byte> bytes) {
   const auto* text = reinterpret_cast<const char*>(bytes.data() + sizeof(Head));
   return {text, bytes.size() - sizeof(Head)};
+}
+
+template <typename State>
+std::vector<std::byte> plain(const State& state) {
+  static_assert(sizeof(State) == 24 && std::is_trivially_copyable_v<State>);
+  return bytes_of(state);
 }
 
 Status damaged() { return Status(Code::kCorrupt, "the metadata file holds a record that cannot be read"); }
@@ -93,9 +131,44 @@ std::vector<std::byte> encode_instance(const InstanceInfo& info) {
   return with_text(head, info.name);
 }
 
-std::vector<std::byte> encode_key(segment::Key key) {
-  std::vector<std::byte> bytes(sizeof(key));
-  std::memcpy(bytes.data(), &key, sizeof(key));
+std::vector<std::byte> encode_key(segment::Key key) { return bytes_of(key); }
+
+std::vector<std::byte> record_of(const InodeState& state) {
+  const store::Attributes& said = state.attributes;
+  const AttributeRecord record{said.size,
+                               said.accessed_ns,
+                               said.modified_ns,
+                               said.changed_ns,
+                               said.created_ns,
+                               said.version,
+                               (said.mode & 0xffff) | static_cast<std::uint32_t>(state.target.size()) << 16,
+                               static_cast<std::uint32_t>(said.links),
+                               said.uid,
+                               said.gid};
+  return with_text(record, state.target);
+}
+
+std::vector<std::byte> encode_inode(const InodeState& state) {
+  std::vector<std::byte> bytes = bytes_of(state.dataset);
+  const std::vector<std::byte> record = record_of(state);
+  bytes.insert(bytes.end(), record.begin(), record.end());
+  return bytes;
+}
+
+std::vector<std::byte> encode_directory(const DirectoryInfo& info) {
+  return bytes_of(DirectoryBody{info.id, info.modified_ns, info.created_ns, info.mode, info.uid, info.gid, 0});
+}
+
+std::vector<std::byte> encode_place(const PlaceState& state) { return plain(state); }
+std::vector<std::byte> encode_parent(const ParentState& state) { return plain(state); }
+
+std::vector<std::byte> encode_change(const ChangeState& state) {
+  const ChangeHead head{state.change, state.kind, state.directory, state.parent, state.participants, state.mode, 0};
+  std::vector<std::byte> bytes = bytes_of(head);
+  if (state.kind == kNameClaimKind) {
+    const auto name = encode_name({}, state.entry);
+    bytes.insert(bytes.end(), name.begin(), name.end());
+  }
   return bytes;
 }
 
@@ -128,6 +201,80 @@ Result<InstanceInfo> decode_instance(std::span<const std::byte> bytes) {
   info.servers.assign(head.server_count, 0);
   info.name = text_after<InstanceHead>(bytes);
   return info;
+}
+
+Result<InodeState> inode_of(std::uint64_t dataset, std::span<const std::byte> bytes) {
+  AttributeRecord record;
+  if (bytes.size() < sizeof(record)) return damaged();
+  std::memcpy(&record, bytes.data(), sizeof(record));
+  const std::size_t target_bytes = record.mode >> 16;
+  if (target_bytes > kMaxTargetBytes || target_bytes > bytes.size() - sizeof(record)) return damaged();
+  InodeState state;
+  state.dataset = dataset;
+  state.attributes.size = record.size;
+  state.attributes.accessed_ns = record.accessed_ns;
+  state.attributes.modified_ns = record.modified_ns;
+  state.attributes.changed_ns = record.changed_ns;
+  state.attributes.created_ns = record.created_ns;
+  state.attributes.version = record.version;
+  state.attributes.mode = record.mode & 0xffff;
+  state.attributes.links = record.links;
+  state.attributes.uid = record.uid;
+  state.attributes.gid = record.gid;
+  state.target.assign(reinterpret_cast<const char*>(bytes.data()) + sizeof(record), target_bytes);
+  return state;
+}
+
+Result<InodeState> decode_inode(std::span<const std::byte> bytes) {
+  std::uint64_t dataset = 0;
+  if (bytes.size() < sizeof(dataset)) return damaged();
+  std::memcpy(&dataset, bytes.data(), sizeof(dataset));
+  return inode_of(dataset, bytes.subspan(sizeof(dataset)));
+}
+
+Result<DirectoryInfo> decode_directory(std::span<const std::byte> bytes) {
+  DirectoryBody body;
+  if (bytes.size() != sizeof(body)) return damaged();
+  std::memcpy(&body, bytes.data(), sizeof(body));
+  DirectoryInfo info;
+  info.id = body.id;
+  info.mode = body.mode;
+  info.uid = body.uid;
+  info.gid = body.gid;
+  info.modified_ns = body.modified_ns;
+  info.created_ns = body.created_ns;
+  return info;
+}
+
+Result<PlaceState> decode_place(std::span<const std::byte> bytes) {
+  PlaceState state;
+  if (bytes.size() != sizeof(state)) return damaged();
+  std::memcpy(&state, bytes.data(), sizeof(state));
+  if (state.index >= state.count || state.count > kMaxMetadataServers) return damaged();
+  return state;
+}
+
+Result<ParentState> decode_parent(std::span<const std::byte> bytes) {
+  ParentState state;
+  if (bytes.size() != sizeof(state)) return damaged();
+  std::memcpy(&state, bytes.data(), sizeof(state));
+  return state;
+}
+
+Result<ChangeState> decode_change(std::span<const std::byte> bytes) {
+  ChangeHead head;
+  if (bytes.size() < sizeof(head)) return damaged();
+  std::memcpy(&head, bytes.data(), sizeof(head));
+  bytes = bytes.subspan(sizeof(head));
+  if (head.change == 0 || head.kind < kIntentKind || head.kind > kMovedDirectoryKind) return damaged();
+  ChangeState state{head.change, head.kind, head.directory, head.parent, head.participants, head.mode, 0, {}};
+  if (head.kind == kNameClaimKind) {
+    IMSS_ASSIGN_OR_RETURN(NameState name, decode_name(bytes));
+    state.entry = std::move(name.info);
+  } else if (!bytes.empty()) {
+    return damaged();
+  }
+  return state;
 }
 
 Result<segment::Key> decode_key(std::span<const std::byte> bytes) {
