@@ -14,20 +14,33 @@
 #include "base/size.h"
 #include "base/text.h"
 #include "client/local_host.h"
+#include "net/listening.h"
 #include "segment/segment_files.h"
+#include "server/data_requests.h"
 #include "server/deployment.h"
 
 namespace imss::server {
 namespace {
 
 constexpr auto kUpkeepPeriod = std::chrono::milliseconds(500);
+constexpr int kUpkeepDeadlineMs = 5000;
 constexpr auto kConnectRetry = std::chrono::milliseconds(10);
+constexpr int kLookMs = 300;  // for whether somebody listens on another node
 constexpr std::uint64_t kDefaultBlockBytes = 512 * kKiB;
 
 // Whether the server that joined under this record still has that very segment, served.
 bool is_served(const metadata::ServerInfo& server) {
+  if (!client::is_local_host(server.host))
+    return true;  // it has joined; what it does now only its node can tell
   const auto info = segment::inspect(server.segment_name);
   return info.ok() && info->state == segment::FileState::kServed && info->nonce == server.nonce;
+}
+
+// Whether a metadata server that answers like this may be there in a moment: it is being started,
+// or its node cannot be reached right now.
+bool may_come(const Status& status) {
+  return status.code() == Code::kNotInitialized || status.code() == Code::kIo ||
+         status.code() == Code::kTimedOut;
 }
 
 }  // namespace
@@ -45,17 +58,24 @@ Result<std::unique_ptr<DataServer>> DataServer::start(const DataServerOptions& o
   if (!options.join_later) IMSS_RETURN_IF_ERROR(server->connect(options.wait_ms));
   IMSS_RETURN_IF_ERROR(server->start_host());
   if (options.join_later) return server;
-  if (const Status status = server->join_service(0); !status.ok()) {
+  if (const Status status = server->join_service(options.metadata_host, options.wait_ms); !status.ok()) {
     server->stop(!server->took_over());
     return status;
   }
   return server;
 }
 
-Status DataServer::join_service(int wait_ms) {
+Status DataServer::open_to_network(const NetworkOptions& network, const std::string& host_name) {
+  options_.network = network;
+  options_.host_name = host_name;
+  return start_network();
+}
+
+Status DataServer::join_service(const std::string& metadata_host, int wait_ms) {
   if (joined()) return {};
+  options_.metadata_host = metadata_host;
   if (!session_) IMSS_RETURN_IF_ERROR(connect(wait_ms));
-  IMSS_RETURN_IF_ERROR(join());
+  IMSS_RETURN_IF_ERROR(retry(wait_ms, [&] { return join(); }));
   upkeep_thread_ = std::thread([this] { run_upkeep(); });
   return {};
 }
@@ -64,23 +84,36 @@ DataServer::~DataServer() { stop(false); }
 
 Result<std::unique_ptr<client::Session>> DataServer::open_session() const {
   client::ConnectOptions connect;
-  connect.hosts = {options_.metadata_host};
+  connect.hosts = {Host{options_.metadata_host, 0}};
   connect.port = options_.metadata_port;
-  return client::Session::connect(connect);
+  connect.key_file = options_.network.key_file;
+  IMSS_ASSIGN_OR_RETURN(auto session, client::Session::connect(connect));
+  session->set_own_segment(segment_name_);
+  return session;
 }
 
 Status DataServer::connect(int wait_ms) {
+  return retry(wait_ms, [&]() -> Status {
+    IMSS_ASSIGN_OR_RETURN(session_, open_session());
+    return {};
+  });
+}
+
+// Asks the metadata server until it is there, says something else, or the time is over.
+Status DataServer::retry(int wait_ms, const std::function<Status()>& ask) const {
   const Deadline deadline = Deadline::from_now(wait_ms);
-  while (true) {
-    auto session = open_session();
-    if (session.ok()) {
-      session_ = std::move(*session);
-      return {};
+  bool said = false;
+  for (;;) {
+    const Status status = ask();
+    if (status.ok() || !may_come(status) || deadline.expired() ||
+        (options_.give_up && options_.give_up())) {
+      return status;
     }
-    const bool may_come = session.code() == Code::kNotInitialized;
-    if (!may_come || deadline.expired() || (options_.give_up && options_.give_up())) {
-      return session.status();
+    if (!said && status.code() != Code::kNotInitialized) {
+      IMSS_LOG_WARN("waiting up to %d s for the metadata server: %s", wait_ms / 1000,
+                    status.message().c_str());
     }
+    said = true;
     std::this_thread::sleep_for(kConnectRetry);
   }
 }
@@ -95,16 +128,32 @@ Status DataServer::start_host() {
   host.create.attached = options_.attached;
   host.create.host_name = client::local_host_name();
   host.name = segment_name_;
+  host.sharing = options_.sharing;
   host.take_over = !options_.attached;
   IMSS_ASSIGN_OR_RETURN(host_, segment::Host::start(std::move(host)));
   store_.emplace(host_->segment());
+  const Status noting = store_->note_changes();
+  host_->segment()->leave();  // this thread is none of its users
+  IMSS_RETURN_IF_ERROR(noting);
+  feed_.emplace(*store_);
+  options_.network = network_options(options_.network, options_.sharing);
+  if (options_.network.enabled) IMSS_RETURN_IF_ERROR(start_network());
   return host_->publish();
+}
+
+Status DataServer::start_network() {
+  const auto segment = host_->segment();
+  IMSS_ASSIGN_OR_RETURN(network_,
+                        NetworkService::start(options_.network, options_.port, segment, [segment] {
+                          return std::make_unique<DataRequests>(segment);
+                        }));
+  return {};
 }
 
 Status DataServer::join() {
   metadata::ServerInfo info;
   info.nonce = host_->segment()->super().nonce;
-  info.port = options_.port;
+  info.port = network_ ? network_->port() : options_.port;
   info.rank = options_.rank;
   info.attached = options_.attached;
   info.capacity_bytes = host_->segment()->super().capacity_bytes;
@@ -148,18 +197,19 @@ void DataServer::stop(bool retire) {
   stopped_ = true;
   if (upkeep_thread_.joinable()) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       stopping_ = true;
     }
     stop_requested_.notify_one();
     upkeep_thread_.join();
   }
+  network_.reset();
   // The record of a detached server stays, as the instance goes on counting with it: a server
   // started on this port takes its place. Attached servers end with their application.
   if (retire && options_.attached && server_id_ != 0) {
     const Status status = session_->names().leave_server(server_id_);
     // The metadata server may have gone before, and with it the record.
-    if (!status.ok() && status.code() != Code::kFenced) {
+    if (!status.ok() && session_->names().serving()) {
       IMSS_LOG_WARN("cannot leave the metadata service: %s", status.message().c_str());
     }
   }
@@ -171,40 +221,76 @@ void DataServer::stop(bool retire) {
 
 void DataServer::run_upkeep() {
   ::pthread_setname_np(::pthread_self(), "imss-upkeep");
-  std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    lock.unlock();
+  // With several metadata servers it waits for each of them, and comes again.
+  if (session_->known_map().count > 1) segment::set_thread_deadline_ms(kUpkeepDeadlineMs);
+  do {
     upkeep();
-    lock.lock();
-    stop_requested_.wait_for(lock, kUpkeepPeriod, [this] { return stopping_; });
-  }
-  lock.unlock();
-  session_->names().segment().leave();
+  } while (!wait_for_stop(kUpkeepPeriod));
+  if (session_->names().serving()) tell_attributes(true);
+  session_->leave_metadata();
   host_->segment()->leave();
+}
+
+// True when the server is to stop, at once or within the period.
+bool DataServer::wait_for_stop(std::chrono::milliseconds period) {
+  const auto end = std::chrono::steady_clock::now() + period;
+  const MutexLock lock(mutex_);
+  while (!stopping_ && std::chrono::steady_clock::now() < end) {
+    stop_requested_.wait_until(mutex_, end);
+  }
+  return stopping_;
 }
 
 // A metadata server that was retired and started anew has another segment: join that one.
 void DataServer::rejoin_when_retired() {
-  segment::Segment& metadata = session_->names().segment();
-  if (metadata.serving() && metadata.super().attached != 0 &&
-      metadata.probe(0) != segment::Segment::Liveness::kAlive) {
+  segment::Segment* const metadata = session_->metadata_segment();
+  if (metadata != nullptr && metadata->serving() && metadata->super().attached != 0 &&
+      metadata->probe(0) != segment::Segment::Liveness::kAlive) {
     // Its process died and nobody will serve this segment again.
-    metadata.super().state.store(static_cast<std::uint64_t>(segment::State::kFenced));
-    metadata.unlink_name();
+    metadata->super().state.store(static_cast<std::uint64_t>(segment::State::kFenced));
+    metadata->unlink_name();
   }
-  if (metadata.serving()) return;
+  if (session_->names().serving()) return;
+  // One on another node that is not there would be waited for.
+  const bool elsewhere = !client::is_local_host(options_.metadata_host);
+  if (elsewhere && !net::is_listening(options_.metadata_host, options_.metadata_port, kLookMs)) {
+    return;
+  }
   auto session = open_session();
   if (!session.ok()) return;
   session_ = std::move(*session);
   instance_created_ = false;
+  feed_->restart();
   if (const Status status = join(); !status.ok()) {
     IMSS_LOG_WARN("cannot join the new metadata server: %s", status.message().c_str());
   }
 }
 
+// Another server in the place of one of several has to be told everything.
+void DataServer::notice_replaced_metadata() {
+  std::vector<std::uint64_t> nonces;
+  for (const metadata::MapServer& server : session_->known_map().servers) nonces.push_back(server.nonce);
+  if (nonces == told_nonces_) return;
+  told_nonces_ = std::move(nonces);
+  feed_->restart();
+}
+
+void DataServer::tell_attributes(bool at_once) {
+  notice_replaced_metadata();
+  const Status status = feed_->send(session_->names(), at_once);
+  if (status.ok() == !untold_) return;
+  untold_ = !status.ok();  // said once, as the next time everything is sent
+  if (untold_) {
+    IMSS_LOG_WARN("the metadata file does not get what inodes say: %s", status.message().c_str());
+  } else {
+    IMSS_LOG_INFO("the metadata file gets what inodes say again");
+  }
+}
+
 void DataServer::upkeep() {
   rejoin_when_retired();
-  if (!session_->names().segment().serving()) {
+  host_->segment()->super().map_epoch.store(session_->newest_epoch());
+  if (!session_->names().serving()) {
     session_->fence_dead();
     return;
   }
@@ -214,37 +300,18 @@ void DataServer::upkeep() {
   if (const Status status = session_->reap(); !status.ok()) {
     IMSS_LOG_WARN("cannot remove what dead clients left: %s", status.message().c_str());
   }
-  const Status status = store_->sweep([this](std::uint64_t dataset) { drop_orphan(dataset); });
-  if (!status.ok()) IMSS_LOG_WARN("cannot sweep: %s", status.message().c_str());
-}
-
-// A dataset that has neither name nor opener left. The inode goes last: while it is there, a sweep
-// finds the dataset again.
-void DataServer::drop_orphan(std::uint64_t dataset) {
-  const auto attributes = store_->attributes(dataset);
-  if (!attributes.ok()) return;
-  const std::uint64_t last = attributes->last_block();
-  // Dataset ids are the metadata service's, so the same id in another instance does not exist. An
-  // attached server may be part of several instances.
-  const auto instances = session_->names().instances();
-  if (!instances.ok()) return;
-  for (const metadata::InstanceInfo& info : *instances) {
-    if (std::ranges::find(info.servers, server_id_) == info.servers.end()) continue;
-    // What the session knows may be older than the last restart of another server.
-    session_->forget_instance(info.name);
-    const auto servers = session_->instance(info.name);
-    if (!servers.ok()) return;
-    for (const auto& store : (*servers)->stores) {
-      if (store && !store->erase_range(dataset, 1, last).ok()) return;
+  client::RemoteOpeners remote;
+  if (network_) {
+    if (const Status status = network_->forget_clients(); !status.ok()) {
+      IMSS_LOG_WARN("cannot forget clients that are gone: %s", status.message().c_str());
     }
+    remote.lives = [this](std::uint64_t record) { return network_->lives(record); };
+    remote.changes = network_->clients().changes();
+    network_->announce_epoch();
   }
-  Status status = store_->erase_range(dataset, client::kLocationBit | 1, client::kLocationBit | last);
-  if (status.ok()) status = store_->erase({dataset, client::kNameBlock});
-  if (status.ok()) status = store_->erase_inode(dataset);
-  if (!status.ok() && status.code() != Code::kNotFound) {
-    IMSS_LOG_WARN("cannot remove dataset %llu: %s", static_cast<unsigned long long>(dataset),
-                  status.message().c_str());
-  }
+  const Status status = session_->sweep(*store_, server_id_, remote);
+  if (!status.ok()) IMSS_LOG_WARN("cannot sweep: %s", status.message().c_str());
+  tell_attributes(false);
 }
 
 }  // namespace imss::server

@@ -7,18 +7,21 @@
 // and stop() from one thread.
 #pragma once
 
-#include <condition_variable>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/result.h"
+#include "base/thread_annotations.h"
 #include "client/session.h"
 #include "segment/host.h"
+#include "server/attribute_feed.h"
+#include "server/network_service.h"
 #include "store/store.h"
 
 namespace imss::server {
@@ -38,6 +41,8 @@ struct DataServerOptions {
   std::uint64_t block_bytes = 0;   // default of the instance; 0: 512 KiB
   int wait_ms = 30'000;            // for the metadata server
   std::function<bool()> give_up;   // asked while waiting; may be empty
+  segment::Sharing sharing = segment::Sharing::kReadWrite;  // not when attached
+  NetworkOptions network;
 };
 
 class DataServer {
@@ -50,9 +55,14 @@ class DataServer {
   // Stops and keeps the segment unless it was stopped before.
   ~DataServer();
 
-  // Joins the metadata service after a start with join_later; has no effect when it has joined.
-  // Errors: kNotInitialized (no metadata server within wait_ms), kNotSupported, kSystem.
-  Status join_service(int wait_ms);
+  // Between a start with join_later and join_service(): makes the server reachable from other
+  // nodes, under `host_name`. Errors: as NetworkService::start.
+  Status open_to_network(const NetworkOptions& network, const std::string& host_name);
+  bool listens() const { return network_ != nullptr; }
+  // Joins the metadata service of that host after a start with join_later; has no effect when it
+  // has joined. Errors: kNotInitialized (no metadata server within wait_ms), kNotSupported,
+  // kSystem.
+  Status join_service(const std::string& metadata_host, int wait_ms);
   bool joined() const { return server_id_ != 0; }
 
   const std::string& segment_name() const { return segment_name_; }
@@ -67,27 +77,35 @@ class DataServer {
   explicit DataServer(DataServerOptions options) : options_(std::move(options)) {}
   Result<std::unique_ptr<client::Session>> open_session() const;
   Status connect(int wait_ms);
+  Status retry(int wait_ms, const std::function<Status()>& ask) const;
   Status start_host();
+  Status start_network();
   Status join();
   Status create_instance_when_complete();
   void run_upkeep();
+  bool wait_for_stop(std::chrono::milliseconds period) IMSS_EXCLUDES(mutex_);
   void upkeep();
+  void notice_replaced_metadata();
+  void tell_attributes(bool at_once);
   void rejoin_when_retired();
-  void drop_orphan(std::uint64_t dataset);
 
-  const DataServerOptions options_;
+  DataServerOptions options_;  // complete once it has joined
   std::string segment_name_;
   std::unique_ptr<client::Session> session_;
   std::unique_ptr<segment::Host> host_;
+  std::unique_ptr<NetworkService> network_;
   std::optional<store::Store> store_;
+  std::optional<AttributeFeed> feed_;
+  bool untold_ = false;  // the metadata server could not be told about inodes
+  std::vector<std::uint64_t> told_nonces_;  // of several metadata servers, as told last
   std::uint32_t server_id_ = 0;
   bool instance_created_ = false;
   bool stopped_ = false;
   std::uint32_t owner_pid_ = 0;
 
-  std::mutex mutex_;
-  std::condition_variable stop_requested_;
-  bool stopping_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  Condition stop_requested_;
+  bool stopping_ IMSS_GUARDED_BY(mutex_) = false;
   std::thread upkeep_thread_;
 };
 
