@@ -4,8 +4,9 @@
 // *data servers*; a *metadata server* keeps its names. Servers are *attached* (threads inside the
 // processes of the application, started by hercules_init) or *detached* (daemons). An instance
 // holds *datasets*: named sequences of equally sized *blocks*, `imss://NAME/path/of/dataset`. Data
-// blocks are numbered from 1 on; block 0 is the inner metadata (struct imss_inner_metadata). In
-// this version all servers of an instance and its clients are on one node.
+// blocks are numbered from 1 on; block 0 is the inner metadata (struct imss_inner_metadata).
+// Servers and clients may be on different nodes: what is on the caller's node it does itself in
+// shared memory, the rest it asks for by messages.
 //
 // Order of calls.
 //   attached:  hercules_init, stat_init, init_imss(ATTACHED), ... datasets ...,
@@ -13,6 +14,32 @@
 //   detached:  stat_init, open_imss (or init_imss(DETACHED), which starts the daemons),
 //              ... datasets ..., release_imss(DISCONNECT or CLOSE_DETACHED), stat_release
 //   a dataset: create_dataset or open_dataset, get_data / set_data ..., release_dataset
+//
+// Attached servers of several nodes. The ranks of a job form one instance wherever they are, by the
+// same calls; each serves the others while it computes, on threads of its own that sleep when there
+// is nothing to do.
+//   Where the names are   stat_init takes the first host of its host file; without one that of the
+//                         file which IMSS_METADATA_HOSTFILE (or METADATA_HOSTFILE in imss.conf)
+//                         names; without that what the launcher of the job knows: under mpirun of
+//                         MPICH the rank that deploys the metadata server tells it to the launcher,
+//                         under Open MPI it is the node of rank 0 (both between MPI_Init and
+//                         MPI_Finalize), under Slurm's srun the first node of the step. Otherwise
+//                         it is this node. A host file names the node of the rank that deploys;
+//                         one with `localhost` is for jobs with an instance on each node.
+//   When ranks listen     when IMSS_ADDRESS is set, when the metadata server is on another node,
+//                         and when mpirun or srun started ranks on several nodes; without a
+//                         launcher also when a host file has another name than localhost for this
+//                         node. Otherwise no port is opened and no network library is loaded.
+//   On which address      IMSS_ADDRESS (a name or address of this node, * for all); without it all
+//                         with keys (IMSS_KEY_FILE), and without keys only the address by which the
+//                         node of the metadata server is reached or, there, that of its name; all
+//                         where that name means only a loopback address. Who reaches a port
+//                         without keys is trusted.
+//   On which ports        the metadata server on its own, data servers on server_port, server_port
+//                         + 1, ... by the rank's number on its node as the launcher tells it (or
+//                         else by `rank`); the port of the metadata server is left out.
+// A rank that dies costs the others EIO for what it stored, at once; a whole node that is silent
+// the same after two seconds. A rank that is stopped is silent, too, until it goes on.
 //
 // Results. Unless a call says otherwise it returns 0 on success and -1 on failure with `errno` set;
 // imss_last_error() then gives a sentence that says what to do. Outputs are written only on
@@ -28,7 +55,8 @@
 //   ENOTDIR       a part of the path is a dataset
 //   EISDIR        the name is a directory
 //   ENOSPC        no room within the capacity; nothing was changed, reads and removals go on
-//   ETIMEDOUT     the deadline passed; nothing was applied
+//   ETIMEDOUT     the deadline passed; nothing was applied, unless the server is on another node,
+//                 where a change may be applied all the same, and later
 //   EIO           the data or the server that held them is gone, or it is not known whether a
 //                 change was applied (imss_last_error tells which)
 //   EACCES        permission denied
@@ -43,7 +71,8 @@
 // signal handler. After fork() the child may go on as a client with the ids it inherited; attached
 // servers stay with the parent.
 //
-// Deadline. No call blocks longer than the deadline (30 seconds, see imss_set_deadline_ms).
+// Deadline. No call blocks longer than the deadline (30 seconds, see imss_set_deadline_ms), but for
+// the moment it takes to tell the servers that it has given up.
 //
 // Short constant names (NONE, ATTACHED, DISCONNECT, ...) are defined as users know them; define
 // IMSS_NO_SHORT_NAMES before the include to have only those that begin with IMSS_.
@@ -192,7 +221,7 @@ typedef struct imss_request imss_request;
 // Process: attached servers.
 
 // Makes this process a host: starts its attached data server and, if asked, the metadata server.
-//   rank                  this process among those of the application; distinct on the node
+//   rank                  this process among those of the application, and no other's
 //   backend_storage_size  bytes of memory that everything IMSS keeps in this process may use,
 //                         metadata included; at least 16 MiB, with the metadata server 32 MiB;
 //                         never exceeded
@@ -201,12 +230,15 @@ typedef struct imss_request imss_request;
 //   metadata_port         well-known port of the metadata server; all ranks give the same
 //   metadata_buff_size    KiB of the above for the metadata server, 16 MiB at least also for less;
 //                         0: an eighth
-//   metadata_file         file that keeps names, instances and policies for a later deployment;
-//                         created when missing. NULL: nothing is kept. Only with deploy_metadata
+//   metadata_file         file that keeps names, instances, policies and what stat_dataset tells for
+//                         a later deployment; created when missing. NULL: nothing is kept.
+//                         Only with deploy_metadata
 // The server joins an instance when init_imss(ATTACHED) forms one. Clients of detached servers do
 // not call hercules_init.
-// Errors: EALREADY called before and not released; EINVAL; EBUSY the node has a metadata server
-// with this port already, or a rank with this number; ENOSPC the node has not that much memory to
+// Errors: EALREADY called before and not released; EINVAL, also for a configured host file that has
+// the metadata server on another node than the rank that deploys it; EBUSY the node has a metadata
+// server with this port already, or a rank with this number, or another program has the port;
+// ENOSPC the node has not that much memory to
 // give; EUCLEAN the metadata file is damaged (the sentence gives the offset); EPROTO another
 // version wrote it.
 IMSS_API int32_t hercules_init(uint32_t rank, uint64_t backend_storage_size, uint16_t server_port,
@@ -222,15 +254,17 @@ IMSS_API int32_t hercules_release(void);
 
 // Metadata service.
 
-// Connects this process to the metadata service. Waits for the metadata server to come up, at most
+// Connects this process to the metadata service. Waits for the metadata servers to come up, at most
 // until the deadline, so ranks need no order among themselves.
-//   stat_hostfile     one host name per line, `#` begins a comment; NULL: this node
-//   port              the metadata server's well-known port
-//   num_stat_servers  how many lines of the file count; 1 in this version
+//   stat_hostfile     one host per line, HOST or HOST:PORT, `#` begins a comment; NULL: what the
+//                     configuration or the launcher says, see above, or else this node
+//   port              the well-known port of the metadata servers; those of one host count on from it
+//   num_stat_servers  how many metadata servers there are, and lines of the file that count
 //   rank              as in hercules_init; any number for a client of detached servers
-// Errors: EALREADY connected already; EINVAL; ENOENT no such file, or fewer hosts in it; ENOTSUP a
-// host that is not this node, or more than one server; ETIMEDOUT no metadata server answers at
-// this port.
+// Errors: EALREADY connected already; EINVAL also when the service has another number of servers;
+// ENOENT no such file, or fewer hosts in it; ENOTSUP several servers where this rank runs one, or
+// another node without the network module; EBUSY a port that this rank has to listen on is taken;
+// ETIMEDOUT no metadata server answers at this port.
 IMSS_API int32_t stat_init(const char* stat_hostfile, uint64_t port, int32_t num_stat_servers,
                            uint32_t rank);
 
@@ -252,9 +286,10 @@ IMSS_API uint32_t get_dir(const char* uri, char** buffer, char*** items);
 
 // Deploys an instance and opens it in this process.
 //   imss_uri       `imss://NAME`
-//   hostfile       one host name per line for the data servers; used again from its first line when
-//                  it has fewer lines than n_servers; NULL: this node
-//   meta_hostfile  the same for the metadata server; NULL: this node
+//   hostfile       DETACHED: one host name per line for the data servers; used again from its first
+//                  line when it has fewer lines than n_servers; NULL: this node. ATTACHED: the
+//                  servers are where their ranks are; a file must be one
+//   meta_hostfile  the same for the metadata server, which stat_init has found already
 //   n_servers      how many data servers form the instance, at least 1
 //   conn_port      the data servers' well-known port
 //   buff_size      DETACHED: KiB that each data server may use; 0: three quarters of the node's
@@ -271,7 +306,7 @@ IMSS_API uint32_t get_dir(const char* uri, char** buffer, char*** items);
 // Errors: EINVAL; ENAMETOOLONG; ENOTCONN stat_init first (ATTACHED: and hercules_init); EALREADY
 // this process has it open; EEXIST an instance of this name exists (DETACHED), or with other
 // servers (ATTACHED); ENOENT a hostfile or the program is missing; ENOTSUP a host that is not
-// this node; EBUSY the port serves another instance; ENOSPC; ETIMEDOUT servers did not come up.
+// this node (DETACHED: mount.imss starts daemons on other nodes); EBUSY the port serves another instance; ENOSPC; ETIMEDOUT servers did not come up.
 IMSS_API int32_t init_imss(const char* imss_uri, const char* hostfile, const char* meta_hostfile,
                            int32_t n_servers, uint16_t conn_port, uint64_t buff_size,
                            uint32_t deployment, const char* binary_path, uint16_t meta_port);
@@ -323,7 +358,7 @@ IMSS_API char* get_deployed_(const char* endpoint);
 //                   runs, "HASH", "CRC16b", "CRC64b" by hash, "LOCAL" on the writer's server,
 //                   "HRW" by weighted rendezvous (little movement when servers come and go)
 //   num_data_elem   number of data blocks, at least 1
-//   data_elem_size  KiB in each block, 1 to 65536
+//   data_elem_size  KiB in each block, 1 to 65536; all blocks together hold less than 256 TiB
 //   repl_factor     copies of each block: NONE 1, DRM 2, TRM 3; at most the number of servers used
 //   n_servers       servers to spread the blocks over, at most those of the instance; 0: all
 // Returns an id >= 0 or -1. Ids belong to the process; an id that was released is not given out
@@ -353,7 +388,8 @@ IMSS_API int32_t release_dataset(int32_t id);
 // Errors: EINVAL, ENAMETOOLONG, ENOTCONN, ENOENT, ENOTDIR, EISDIR use imss_rmdir, EACCES.
 IMSS_API int32_t delete_dataset(const char* uri);
 
-// Tells about a dataset or a directory. Symbolic links are not followed.
+// Tells about a dataset or a directory. Symbolic links are not followed. Of a dataset whose data
+// are gone it tells what is known from the metadata file.
 // Returns 0 no such name (errno ENOENT, *info untouched), 1 found by the metadata service, 2 found
 // and open in this process, -1 on failure. After 1 or 2 call free_dataset.
 // Errors: EINVAL, ENAMETOOLONG, ENOTCONN, ENOTDIR.

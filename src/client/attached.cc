@@ -10,6 +10,7 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "client/local_host.h"
 #include "segment/segment_files.h"
 
 namespace imss::client {
@@ -35,6 +36,10 @@ Status taken(const Status& status, const std::string& what) {
 
 }  // namespace
 
+bool serves(Session& session, const metadata::ServerInfo& server) {
+  return is_local_host(server.host) ? is_served(server) : session.answers(server);
+}
+
 bool is_served(const metadata::ServerInfo& server) {
   const auto info = segment::inspect(server.segment_name);
   return info.ok() && info->state == segment::FileState::kServed && info->nonce == server.nonce;
@@ -48,9 +53,6 @@ Result<std::unique_ptr<AttachedServers>> AttachedServers::start(const AttachedOp
   segment::reclaim_dead_attached();
   if (options.runs_metadata) IMSS_RETURN_IF_ERROR(servers->start_metadata());
   IMSS_RETURN_IF_ERROR(servers->start_data());
-  // A metadata server that is there already is joined now; otherwise stat_init waits for it.
-  const Status joined = servers->data_->join_service(0);
-  if (!joined.ok() && joined.code() != Code::kNotInitialized) return joined;
   return servers;
 }
 
@@ -116,9 +118,51 @@ Status AttachedServers::start_data() {
   return {};
 }
 
+Status AttachedServers::reach_nodes(const Config& config, const NetworkQuestion& question) {
+  metadata_host_ = question.metadata_here ? "localhost" : question.metadata_host;
+  if (network_.needed) return {};
+  NetworkAnswer answer = attached_network(config, question);
+  if (!answer.needed) return {};
+  if (data_ && data_->joined()) {
+    return Status(Code::kAlreadyOpen,
+                  "this process's server has joined an instance of this node only; call "
+                  "hercules_release before it is used by other nodes");
+  }
+  network_ = std::move(answer);
+  number_on_node_ = question.place ? question.place->rank_on_node : options_.rank;
+  Status listening = metadata_ ? listen_metadata() : Status();
+  if (listening.ok() && data_) listening = listen_data();
+  if (!listening.ok()) network_ = {};
+  return listening;
+}
+
+Status AttachedServers::listen_metadata() {
+  if (metadata_->listens()) return {};
+  const Status status = metadata_->open_to_network(network_.options);
+  if (status.code() != Code::kBusy) return status;
+  return Status(Code::kBusy, concat("metadata port ", std::to_string(options_.metadata_port),
+                                    " is taken on this node: ", status.message()));
+}
+
+Status AttachedServers::listen_data() {
+  server::NetworkOptions options = network_.options;
+  IMSS_ASSIGN_OR_RETURN(options.port,
+                        attached_port(options_.data_port, options_.metadata_port, number_on_node_));
+  const Status status = data_->open_to_network(options, network_.host_name);
+  if (status.code() != Code::kBusy) return status;
+  return Status(Code::kBusy,
+                concat("port ", std::to_string(options.port), " is taken on this node, which rank ",
+                       std::to_string(options_.rank), ", number ", std::to_string(number_on_node_),
+                       " of the node, needs with data port ", std::to_string(options_.data_port),
+                       "; choose another data port"));
+}
+
 Status AttachedServers::join(int wait_ms) {
-  if (!data_) IMSS_RETURN_IF_ERROR(start_data());
-  return data_->join_service(wait_ms);
+  if (!data_) {
+    IMSS_RETURN_IF_ERROR(start_data());
+    if (network_.needed) IMSS_RETURN_IF_ERROR(listen_data());
+  }
+  return data_->join_service(metadata_host_, wait_ms);
 }
 
 std::string AttachedServers::segment_name() const {
@@ -132,21 +176,27 @@ void AttachedServers::retire_data() {
 }
 
 void AttachedServers::stop() {
+  if (stopped_) return;
+  stopped_ = true;
   retire_data();
-  if (!metadata_) return;
-  metadata_->stop(true);
+  if (metadata_) metadata_->stop(true);
   metadata_.reset();
+  // Of ranks that died so lately that nobody has noticed: this rank may be the last one to look.
+  segment::reclaim_dead_attached();
 }
 
 // --- The instance -------------------------------------------------------------------------------
 
 namespace {
 
-// Attached servers of the port that live, in order of rank.
+// Attached servers of the well-known port that live, in order of rank. Those that listen have ports
+// of their own; the name of the segment tells the well-known one.
 Result<std::vector<metadata::ServerInfo>> attached_servers(Session& session, std::uint16_t port) {
   IMSS_ASSIGN_OR_RETURN(auto servers, session.names().servers());
   std::erase_if(servers, [&](const metadata::ServerInfo& server) {
-    return !server.attached || server.port != port || !is_served(server);
+    return !server.attached ||
+           server.segment_name != segment::file_name(segment::Role::kData, port, server.rank) ||
+           !serves(session, server);
   });
   std::ranges::sort(servers, {}, &metadata::ServerInfo::rank);
   return servers;
@@ -156,7 +206,7 @@ Result<bool> any_served(Session& session, const metadata::InstanceInfo& info) {
   IMSS_ASSIGN_OR_RETURN(const auto servers, session.names().servers());
   return std::ranges::any_of(servers, [&](const metadata::ServerInfo& server) {
     return server.id != 0 && std::ranges::find(info.servers, server.id) != info.servers.end() &&
-           is_served(server);
+           serves(session, server);
   });
 }
 
@@ -222,9 +272,14 @@ Status form_instance(Session& session, const FormOptions& options, Deadline dead
 }
 
 Result<bool> leave_instance(Session& session, const std::string& name, std::uint32_t server_id) {
-  IMSS_ASSIGN_OR_RETURN(const metadata::InstanceInfo left,
-                        session.names().leave_instance(name, server_id));
-  IMSS_ASSIGN_OR_RETURN(const bool others, any_served(session, left));
+  auto left = session.names().leave_instance(name, server_id);
+  if (left.code() == Code::kUnknownOutcome) {
+    // Once more, and an answer that it is not there says that the first was heard.
+    left = session.names().leave_instance(name, server_id);
+    if (left.code() == Code::kNotFound) left = session.names().instance(name);
+  }
+  if (!left.ok()) return left.status();
+  IMSS_ASSIGN_OR_RETURN(const bool others, any_served(session, *left));
   return !others;
 }
 

@@ -42,7 +42,7 @@ Status take_view(Session& session, Dataset& dataset, std::int32_t block, imss_bl
   try {
     filled.opaque[0] = State::get().views.add(taken, dataset.instance);
   } catch (...) {
-    store::Store::release(taken);
+    store::release(taken);
     throw;
   }
   *view = filled;

@@ -10,6 +10,8 @@
 #include <functional>
 #include <string_view>
 
+#include "segment/segment.h"
+
 namespace imss::client::c_api {
 
 // What a call works on, in one word; 0 is "no call".
@@ -25,7 +27,8 @@ CallMark mark_of_instance(std::string_view name);
 
 class Calls {
  public:
-  // A call of the calling thread, from construction to destruction. Calls do not nest.
+  // A call of the calling thread, from construction to destruction, with one deadline for all that it waits for. Calls
+  // do not nest.
   class Scope {
    public:
     Scope(Calls& calls, CallMark mark) : mark_(calls.announce(mark)) {}
@@ -34,6 +37,7 @@ class Calls {
     Scope& operator=(const Scope&) = delete;
 
    private:
+    const segment::OneDeadline deadline_;
     std::atomic<CallMark>& mark_;
   };
 

@@ -40,12 +40,14 @@ Result<Session*> session_for_lifecycle() {
                 "this process is not connected to a metadata service; call stat_init first");
 }
 
-Status check_hosts(const std::string& hostfile) {
+// Attached servers are where their ranks are; daemons are started on this node alone.
+Status check_hosts(const std::string& hostfile, std::uint32_t kind) {
   IMSS_ASSIGN_OR_RETURN(const auto hosts, server::hosts_of(hostfile));
+  if (kind == IMSS_ATTACHED) return {};
   for (const Host& host : hosts) {
     if (is_local_host(host.name)) continue;
     return Status(Code::kNotSupported,
-                  concat(host.name, " is another node; this version serves one node"));
+                  concat(host.name, " is another node; mount.imss starts servers there"));
   }
   return {};
 }
@@ -54,9 +56,8 @@ Status check_hosts(const std::string& hostfile) {
 Status open_deployed(Session& session, const std::string& name) {
   session.forget_instance(name);  // another one may have had this name
   IMSS_ASSIGN_OR_RETURN(const auto servers, session.instance(name));
-  const bool any = std::ranges::any_of(servers->stores, [](const auto& store) {
-    return store != nullptr && store->segment().serving();
-  });
+  const bool any = std::ranges::any_of(
+      servers->stores, [](const auto& store) { return store != nullptr && store->serving(); });
   if (!any) {
     session.forget_instance(name);
     return Status(Code::kIo, concat("the data servers of imss://", name, " are gone"));
@@ -110,8 +111,8 @@ Status deploy(const Deployment& deployment) {
                                                  std::to_string(state.metadata_port()), ", not ",
                                                  std::to_string(deployment.metadata_port)));
   }
-  IMSS_RETURN_IF_ERROR(check_hosts(deployment.hostfile));
-  IMSS_RETURN_IF_ERROR(check_hosts(deployment.metadata_hostfile));
+  IMSS_RETURN_IF_ERROR(check_hosts(deployment.hostfile, deployment.kind));
+  IMSS_RETURN_IF_ERROR(check_hosts(deployment.metadata_hostfile, deployment.kind));
   const Deadline deadline = Deadline::from_now(segment::deadline_ms());
   if (deployment.kind == IMSS_ATTACHED) {
     IMSS_RETURN_IF_ERROR(deploy_attached(*session, deployment, deadline));
@@ -140,6 +141,15 @@ bool serves_another(Session& session, const std::string& name, std::uint32_t ser
   });
 }
 
+// Whether a failure only says that nothing was left to close: when the rank with the metadata
+// server was faster, everything is gone already.
+bool is_gone(Session& session, const std::string& name, const Status& status) {
+  const Code code = status.code();
+  if (code == Code::kFenced || code == Code::kNotFound) return true;
+  if (code != Code::kIo && code != Code::kUnknownOutcome) return false;
+  return session.names().instance(name).code() == Code::kNotFound || !session.names().serving();
+}
+
 Status close_attached(Session& session, const std::string& name) {
   State& state = State::get();
   const std::uint32_t own = state.servers ? state.servers->server_id() : 0;
@@ -149,13 +159,11 @@ Status close_attached(Session& session, const std::string& name) {
   }
   auto last = leave_instance(session, name, own);
   if (!serves_another(session, name, own)) state.servers->retire_data();
-  Status status;
+  session.forget_instance(name);  // those that have left are not asked any more
+  Status status = last.ok() ? Status() : last.status();
   if (last.ok() && *last) status = session.destroy_instance(name);
   session.forget_instance(name);
-  // When the rank with the metadata server was faster, everything is gone already.
-  const Code code = last.ok() ? status.code() : last.code();
-  if (code == Code::kFenced || code == Code::kNotFound) return {};
-  return last.ok() ? status : last.status();
+  return is_gone(session, name, status) ? Status() : status;
 }
 
 Status release(const std::string& name, std::uint32_t release_op) {

@@ -114,8 +114,8 @@ void fill_layout(const Dataset& dataset, const store::Attributes& attributes, da
 
 // Fills the structure; what it allocated is in it also when it fails or throws.
 Status fill(Session& session, const Uri& uri, dataset_info* info) {
-  IMSS_ASSIGN_OR_RETURN(const Session::Node node, session.resolve(uri));
-  IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, session.attributes(uri));
+  Session::Node node;
+  IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, session.attributes(uri, &node));
   info->uri_ = copy_text(format_uri(uri));
   info->dataset_id = node.entry.id;
   info->type = 'D';
@@ -129,11 +129,13 @@ Status fill(Session& session, const Uri& uri, dataset_info* info) {
   if (node.entry.type == NodeType::kSymlink) {
     info->is_link = 1;
     info->mode = S_IFLNK | attributes.mode;
+    IMSS_ASSIGN_OR_RETURN(const std::string target, session.read_symlink(uri));
+    info->link = copy_text(target);
     info->policy = copy_text("");
     info->original_name = copy_text(format_uri(uri));
     return {};
   }
-  IMSS_ASSIGN_OR_RETURN(const auto dataset, session.peek(uri));
+  IMSS_ASSIGN_OR_RETURN(const auto dataset, Session::peek(uri, node));
   fill_layout(*dataset, attributes, info);
   const auto original = session.original_name(*dataset);
   info->original_name = copy_text(original.ok() ? *original : format_uri(uri));
@@ -213,7 +215,7 @@ Result<std::int32_t> type_of(const Uri& uri) {
   State& state = State::get();
   const Calls::Scope scope(state.calls, mark_of_instance(uri.instance));
   IMSS_ASSIGN_OR_RETURN(Session* const session, state.connected());
-  metadata::Namespace& names = session->names();
+  metadata::NameService& names = session->names();
   const auto instance = names.instance(uri.instance);
   if (instance.code() == Code::kNotFound) return IMSS_TYPE_NONE;
   if (!instance.ok()) return instance.status();

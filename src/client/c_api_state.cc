@@ -10,51 +10,51 @@ namespace imss::client::c_api {
 // --- OpenThings ---------------------------------------------------------------------------------
 
 bool OpenThings::has_instance(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return instances_.contains(name);
 }
 
 void OpenThings::add_instance(const std::string& name, std::uint32_t deployment) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   instances_[name] = deployment;
 }
 
 Result<std::uint32_t> OpenThings::deployment_of(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = instances_.find(name);
   if (found == instances_.end()) return Code::kNotFound;
   return found->second;
 }
 
 void OpenThings::remove_instance(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   instances_.erase(name);
 }
 
 Result<std::string> OpenThings::any_instance() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (instances_.empty()) return Code::kNotFound;
   return instances_.begin()->first;
 }
 
 void OpenThings::add_dataset(std::uint64_t dataset_id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++datasets_[dataset_id];
 }
 
 void OpenThings::remove_dataset(std::uint64_t dataset_id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = datasets_.find(dataset_id);
   if (found != datasets_.end() && --found->second == 0) datasets_.erase(found);
 }
 
 bool OpenThings::has_dataset(std::uint64_t dataset_id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return datasets_.contains(dataset_id);
 }
 
 void OpenThings::clear() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   instances_.clear();
   datasets_.clear();
 }
@@ -62,15 +62,19 @@ void OpenThings::clear() {
 // --- Turn ---------------------------------------------------------------------------------------
 
 bool Turn::take(std::chrono::milliseconds patience) {
-  std::unique_lock lock(mutex_);
-  if (!given_back_.wait_for(lock, patience, [this] { return !taken_; })) return false;
+  const auto end = std::chrono::steady_clock::now() + patience;
+  const MutexLock lock(mutex_);
+  while (taken_) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    given_back_.wait_until(mutex_, end);
+  }
   taken_ = true;
   return true;
 }
 
 void Turn::give_back() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     taken_ = false;
   }
   given_back_.notify_one();
@@ -141,7 +145,8 @@ void State::release_datasets_of(Session& session, const std::string& instance) {
 
 // --- Fork ---------------------------------------------------------------------------------------
 
-void State::before_fork() {
+// Between this and unlock_after_fork() lies the fork, so what is held here stays held.
+void State::before_fork() IMSS_NO_THREAD_ANALYSIS {
   State& state = get();
   // `lifecycle` is held for seconds by calls that wait for servers; the child gets a new one.
   state.adopt_mutex_.lock();
@@ -151,7 +156,7 @@ void State::before_fork() {
   if (state.owned_session_) state.owned_session_->lock_for_fork();
 }
 
-void State::unlock_after_fork() {
+void State::unlock_after_fork() IMSS_NO_THREAD_ANALYSIS {
   if (owned_session_) owned_session_->unlock_after_fork();
   requests().unlock_after_fork();
   views.unlock_after_fork();
@@ -175,7 +180,7 @@ void State::after_fork_in_child() {
 
 Session* State::adopt_after_fork() {
   if (!inherited_.load(std::memory_order_acquire)) return session_.load(std::memory_order_acquire);
-  const std::lock_guard lock(adopt_mutex_);
+  const MutexLock lock(adopt_mutex_);
   if (inherited_.load()) {
     owned_session_->adopt_handles();
     session_.store(owned_session_.get(), std::memory_order_release);

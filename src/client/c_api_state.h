@@ -12,14 +12,13 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 
 #include "base/result.h"
+#include "base/thread_annotations.h"
 #include "base/uri.h"
 #include "client/attached.h"
 #include "client/c_api_calls.h"
@@ -45,13 +44,13 @@ class OpenThings {
   bool has_dataset(std::uint64_t dataset_id);
   void clear();
 
-  void lock_for_fork() { mutex_.lock(); }
-  void unlock_after_fork() { mutex_.unlock(); }
+  void lock_for_fork() IMSS_ACQUIRE(mutex_) { mutex_.lock(); }
+  void unlock_after_fork() IMSS_RELEASE(mutex_) { mutex_.unlock(); }
 
  private:
-  std::mutex mutex_;
-  std::unordered_map<std::string, std::uint32_t> instances_;
-  std::unordered_map<std::uint64_t, std::uint32_t> datasets_;
+  Mutex mutex_;
+  std::unordered_map<std::string, std::uint32_t> instances_ IMSS_GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, std::uint32_t> datasets_ IMSS_GUARDED_BY(mutex_);
 };
 
 // A mutex with a deadline. (The one of the standard library is unknown to ThreadSanitizer.)
@@ -63,9 +62,9 @@ class Turn {
   void give_back();
 
  private:
-  std::mutex mutex_;
-  std::condition_variable given_back_;
-  bool taken_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  Condition given_back_;
+  bool taken_ IMSS_GUARDED_BY(mutex_) = false;
 };
 
 class State {
@@ -95,7 +94,7 @@ class State {
   Calls calls;
   OpenThings open;
   Views views;
-  std::unique_ptr<AttachedServers> servers;  // guarded by lifecycle
+  std::unique_ptr<AttachedServers> servers;  // changes under lifecycle
   Requests& requests() { return *requests_.load(std::memory_order_acquire); }
   std::uint16_t metadata_port() const { return metadata_port_.load(); }
 
@@ -113,7 +112,7 @@ class State {
   std::atomic<Requests*> requests_;  // never freed, as the state itself
 
   // Fork.
-  std::mutex adopt_mutex_;
+  Mutex adopt_mutex_;                    // one thread at a time adopts
   std::atomic<bool> inherited_{false};  // the session is the parent's and not adopted yet
   std::unique_ptr<AttachedServers> servers_of_parent_;
   Requests* requests_of_parent_ = nullptr;

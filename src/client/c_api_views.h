@@ -6,10 +6,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 
 #include "base/result.h"
+#include "base/thread_annotations.h"
 #include "client/session.h"
 
 namespace imss::client::c_api {
@@ -21,8 +21,8 @@ class Views {
   // Ends it. Errors: kInvalidArgument for a number that is not held.
   Status release(std::uint64_t number);
 
-  void lock_for_fork() { mutex_.lock(); }
-  void unlock_after_fork() { mutex_.unlock(); }
+  void lock_for_fork() IMSS_ACQUIRE(mutex_) { mutex_.lock(); }
+  void unlock_after_fork() IMSS_RELEASE(mutex_) { mutex_.unlock(); }
   // In a fork child: the pins are the parent's; the views only stay mapped.
   void forget_pins();
 
@@ -32,9 +32,9 @@ class Views {
     std::uint64_t holder_id = 0;  // of the participant when the view was taken
     std::shared_ptr<const InstanceServers> servers;
   };
-  std::mutex mutex_;
-  std::unordered_map<std::uint64_t, Held> held_;
-  std::uint64_t last_number_ = 0;
+  Mutex mutex_;
+  std::unordered_map<std::uint64_t, Held> held_ IMSS_GUARDED_BY(mutex_);
+  std::uint64_t last_number_ IMSS_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace imss::client::c_api

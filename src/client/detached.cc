@@ -109,6 +109,7 @@ Status wait_until_gone(const std::vector<std::string>& segments, Deadline deadli
 // Ends daemons whose deployment failed.
 void undo(const std::vector<pid_t>& daemons) {
   for (const pid_t daemon : daemons) {
+    // One that has ended already need not; the caller says why the deployment failed.
     [[maybe_unused]] const Status status = ask_to_retire(daemon);
   }
 }

@@ -51,7 +51,7 @@ HandleTable::Place* HandleTable::place_of(std::int32_t handle, std::uint32_t* ge
 }
 
 Result<std::int32_t> HandleTable::add(std::shared_ptr<Dataset> dataset) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::uint32_t index = used_;
   if (!free_.empty()) {
     index = free_.back();
@@ -94,7 +94,7 @@ Result<std::shared_ptr<Dataset>> HandleTable::share(std::int32_t handle) {
   std::uint32_t generation = 0;
   Place* place = place_of(handle, &generation);
   if (place == nullptr) return bad_handle(handle);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint32_t now = place->generation.load();
   if (now % 2 == 0 || (now / 2 & kGenerationMask) != generation) return bad_handle(handle);
   return place->dataset;
@@ -107,7 +107,7 @@ Result<std::shared_ptr<Dataset>> HandleTable::remove(std::int32_t handle) {
   for (Recent& entry : recent) {
     if (entry.table == serial_ && entry.handle == handle) entry = {};
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint32_t now = place->generation.load();
   if (now % 2 == 0 || (now / 2 & kGenerationMask) != generation) return bad_handle(handle);
   place->generation.store(now + 1, std::memory_order_release);
@@ -116,7 +116,7 @@ Result<std::shared_ptr<Dataset>> HandleTable::remove(std::int32_t handle) {
 }
 
 std::vector<std::int32_t> HandleTable::all() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::int32_t> handles;
   for (std::uint32_t index = 0; index < used_; ++index) {
     const Place& place = chunks_[index / kChunkPlaces].load()->places[index % kChunkPlaces];

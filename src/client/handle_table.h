@@ -8,10 +8,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "base/result.h"
+#include "base/thread_annotations.h"
 
 namespace imss::client {
 
@@ -31,23 +31,23 @@ class HandleTable {
   Result<std::shared_ptr<Dataset>> share(std::int32_t handle);
   Result<std::shared_ptr<Dataset>> remove(std::int32_t handle);
   std::vector<std::int32_t> all();
-  void lock_for_fork() { mutex_.lock(); }
-  void unlock_after_fork() { mutex_.unlock(); }
+  void lock_for_fork() IMSS_ACQUIRE(mutex_) { mutex_.lock(); }
+  void unlock_after_fork() IMSS_RELEASE(mutex_) { mutex_.unlock(); }
 
  private:
   struct Place {
     std::atomic<std::uint32_t> generation{0};  // odd: open
-    std::shared_ptr<Dataset> dataset;          // guarded by mutex_
+    std::shared_ptr<Dataset> dataset;          // read and changed under the table's mutex
   };
   struct Chunk;
   static constexpr std::uint32_t kChunkPlaces = 1024;
 
   Place* place_of(std::int32_t handle, std::uint32_t* generation);
 
-  std::mutex mutex_;
+  Mutex mutex_;
   std::atomic<Chunk*> chunks_[kMaxHandles / kChunkPlaces] = {};
-  std::vector<std::uint32_t> free_;
-  std::uint32_t used_ = 0;
+  std::vector<std::uint32_t> free_ IMSS_GUARDED_BY(mutex_);
+  std::uint32_t used_ IMSS_GUARDED_BY(mutex_) = 0;
   std::uint64_t serial_;
 };
 

@@ -18,9 +18,9 @@ bool same_address(const sockaddr& a, const sockaddr& b) {
     return reinterpret_cast<const sockaddr_in&>(a).sin_addr.s_addr ==
            reinterpret_cast<const sockaddr_in&>(b).sin_addr.s_addr;
   }
-  return a.sa_family == AF_INET6 && std::memcmp(&reinterpret_cast<const sockaddr_in6&>(a).sin6_addr,
-                                                &reinterpret_cast<const sockaddr_in6&>(b).sin6_addr,
-                                                sizeof(in6_addr)) == 0;
+  return a.sa_family == AF_INET6 &&
+         std::memcmp(&reinterpret_cast<const sockaddr_in6&>(a).sin6_addr,
+                     &reinterpret_cast<const sockaddr_in6&>(b).sin6_addr, sizeof(in6_addr)) == 0;
 }
 
 bool is_loopback(const sockaddr& address) {
@@ -31,6 +31,38 @@ bool is_loopback(const sockaddr& address) {
          IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr);
 }
 
+using AddressList = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+using InterfaceList = std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)>;
+
+// Null where the name is not known.
+AddressList addresses_of(const std::string& host, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0)
+    found = nullptr;
+  return {found, ::freeaddrinfo};
+}
+
+InterfaceList interfaces() {
+  ifaddrs* found = nullptr;
+  if (::getifaddrs(&found) != 0) found = nullptr;
+  return {found, ::freeifaddrs};
+}
+
+bool is_own(const InterfaceList& mine, const sockaddr& address) {
+  for (const ifaddrs* own = mine.get(); own != nullptr; own = own->ifa_next) {
+    if (own->ifa_addr != nullptr && same_address(*own->ifa_addr, address)) return true;
+  }
+  return false;
+}
+
+std::string as_numbers(const sockaddr& address, socklen_t size) {
+  char text[NI_MAXHOST] = {};
+  if (::getnameinfo(&address, size, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0) return {};
+  return text;
+}
+
 }  // namespace
 
 std::string local_host_name() {
@@ -39,24 +71,44 @@ std::string local_host_name() {
   return name;
 }
 
+bool is_loopback_name(const std::string& host) {
+  return host.empty() || host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
 bool is_local_host(const std::string& host) {
-  if (host.empty() || host == "localhost" || host == "::1" || host.starts_with("127.")) return true;
-  if (host == local_host_name()) return true;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return false;
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
-  ifaddrs* interfaces = nullptr;
-  if (::getifaddrs(&interfaces) != 0) return false;
-  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> mine(interfaces, ::freeifaddrs);
-  for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
-    if (is_loopback(*address->ai_addr)) return true;
-    for (const ifaddrs* own = interfaces; own != nullptr; own = own->ifa_next) {
-      if (own->ifa_addr != nullptr && same_address(*own->ifa_addr, *address->ai_addr)) return true;
-    }
+  if (is_loopback_name(host) || host == local_host_name()) return true;
+  const AddressList addresses = addresses_of(host, 0);
+  const InterfaceList mine = interfaces();
+  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
+    if (is_loopback(*address->ai_addr) || is_own(mine, *address->ai_addr)) return true;
   }
   return false;
+}
+
+std::string own_address_of(const std::string& host) {
+  const AddressList addresses = addresses_of(host, 0);
+  const InterfaceList mine = interfaces();
+  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
+    if (is_loopback(*address->ai_addr) || !is_own(mine, *address->ai_addr)) continue;
+    return as_numbers(*address->ai_addr, address->ai_addrlen);
+  }
+  return {};
+}
+
+std::string address_towards(const std::string& host, std::uint16_t port) {
+  const AddressList addresses = addresses_of(host, port);
+  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
+    const int fd = ::socket(address->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) continue;
+    // A datagram socket only chooses the way.
+    sockaddr_storage own{};
+    socklen_t size = sizeof(own);
+    const bool known = ::connect(fd, address->ai_addr, address->ai_addrlen) == 0 &&
+                       ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0;
+    ::close(fd);
+    if (known) return as_numbers(reinterpret_cast<const sockaddr&>(own), size);
+  }
+  return {};
 }
 
 }  // namespace imss::client

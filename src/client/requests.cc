@@ -22,6 +22,7 @@ Status execute(const RequestWork& work) {
   }
   // What is left of the deadline that was set when the request was started.
   segment::set_thread_deadline_ms(std::max(work.deadline.remaining_ms(), 1));
+  const segment::OneDeadline deadline;
   Status status;
   try {
     status = work.run();
@@ -60,15 +61,15 @@ void Requests::unlink(std::uint32_t index) {
   (place.next == kNone ? last_ : places_[place.next].previous) = place.previous;
 }
 
-void Requests::run(std::uint32_t index, std::unique_lock<std::mutex>& lock) {
+void Requests::run(std::uint32_t index) {
   unlink(index);
   places_[index].state = State::kRunning;
   // The table may grow meanwhile, so the work is taken out.
   const RequestWork work = std::move(places_[index].work);
   places_[index].work.dataset = work.dataset;
-  lock.unlock();
+  mutex_.unlock();
   Status result = execute(work);
-  lock.lock();
+  mutex_.lock();
   places_[index].result = std::move(result);
   places_[index].state = State::kDone;
   done_.notify_all();
@@ -97,7 +98,7 @@ Status Requests::start_thread() {
 }
 
 Result<Ticket> Requests::start(RequestWork work) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   IMSS_RETURN_IF_ERROR(start_thread());
   std::uint32_t index = free_;
   if (index != kNone) {
@@ -117,7 +118,7 @@ Result<Ticket> Requests::start(RequestWork work) {
 }
 
 Status Requests::wait(Ticket ticket, Status* result) {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto index = static_cast<std::uint32_t>(ticket & (kMaxRequests - 1));
   for (;;) {
     const Place* place = place_of(ticket);
@@ -127,9 +128,9 @@ Status Requests::wait(Ticket ticket, Status* result) {
     }
     if (place->state == State::kDone) break;
     if (place->state == State::kQueued) {
-      run(index, lock);
+      run(index);
     } else {
-      done_.wait(lock);
+      done_.wait(mutex_);
     }
   }
   finish(index, result);
@@ -137,7 +138,7 @@ Status Requests::wait(Ticket ticket, Status* result) {
 }
 
 Status Requests::test(Ticket ticket, bool* done, Status* result) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const Place* place = place_of(ticket);
   if (place == nullptr) {
     return Status(Code::kInvalidArgument,
@@ -148,27 +149,29 @@ Status Requests::test(Ticket ticket, bool* done, Status* result) {
   return {};
 }
 
-void Requests::wait_for_dataset(std::int32_t dataset) {
-  std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] {
-    return std::none_of(places_.begin(), places_.end(), [&](const Place& place) {
-      const bool under_way = place.state == State::kQueued || place.state == State::kRunning;
-      return under_way && place.work.dataset == dataset;
-    });
+bool Requests::under_way(std::int32_t dataset) const {
+  return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
+    const bool complete = place.state == State::kFree || place.state == State::kDone;
+    return !complete && place.work.dataset == dataset;
   });
+}
+
+void Requests::wait_for_dataset(std::int32_t dataset) {
+  const MutexLock lock(mutex_);
+  while (under_way(dataset)) done_.wait(mutex_);
 }
 
 void Requests::serve() {
   ::pthread_setname_np(::pthread_self(), "imss-request");
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   for (;;) {
     if (first_ != kNone) {
-      run(first_, lock);
+      run(first_);
       continue;
     }
     if (stopping_) return;
     ++idle_threads_;
-    queued_.wait(lock);
+    queued_.wait(mutex_);
     --idle_threads_;
   }
 }
@@ -176,13 +179,13 @@ void Requests::serve() {
 void Requests::stop() {
   std::vector<std::thread> ending;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     ending.swap(threads_);
   }
   queued_.notify_all();
   for (std::thread& thread : ending) thread.join();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   stopping_ = false;
 }
 

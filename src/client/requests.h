@@ -5,16 +5,15 @@
 // faster than waking a thread up. Threads start on first use and end with stop().
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/thread_annotations.h"
 
 namespace imss::client {
 
@@ -49,8 +48,8 @@ class Requests {
   // start() starts threads anew.
   void stop();
 
-  void lock_for_fork() { mutex_.lock(); }
-  void unlock_after_fork() { mutex_.unlock(); }
+  void lock_for_fork() IMSS_ACQUIRE(mutex_) { mutex_.lock(); }
+  void unlock_after_fork() IMSS_RELEASE(mutex_) { mutex_.unlock(); }
 
  private:
   enum class State : std::uint8_t { kFree, kQueued, kRunning, kDone };
@@ -64,25 +63,26 @@ class Requests {
     Status result;
   };
 
-  // All REQUIRE the mutex; run() gives it up while the operation runs.
-  Place* place_of(Ticket ticket);
-  void enqueue(std::uint32_t index);
-  void unlink(std::uint32_t index);
-  void run(std::uint32_t index, std::unique_lock<std::mutex>& lock);
-  void finish(std::uint32_t index, Status* result);
-  Status start_thread();
-  void serve();
+  Place* place_of(Ticket ticket) IMSS_REQUIRES(mutex_);
+  void enqueue(std::uint32_t index) IMSS_REQUIRES(mutex_);
+  void unlink(std::uint32_t index) IMSS_REQUIRES(mutex_);
+  // Gives the mutex up while the operation runs.
+  void run(std::uint32_t index) IMSS_REQUIRES(mutex_);
+  bool under_way(std::int32_t dataset) const IMSS_REQUIRES(mutex_);
+  void finish(std::uint32_t index, Status* result) IMSS_REQUIRES(mutex_);
+  Status start_thread() IMSS_REQUIRES(mutex_);
+  void serve() IMSS_EXCLUDES(mutex_);
 
-  std::mutex mutex_;  // guards everything below
-  std::condition_variable queued_;
-  std::condition_variable done_;
-  std::vector<Place> places_;
-  std::uint32_t free_ = kNone;
-  std::uint32_t first_ = kNone;
-  std::uint32_t last_ = kNone;
-  unsigned idle_threads_ = 0;
-  bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  Mutex mutex_;
+  Condition queued_;
+  Condition done_;
+  std::vector<Place> places_ IMSS_GUARDED_BY(mutex_);
+  std::uint32_t free_ IMSS_GUARDED_BY(mutex_) = kNone;
+  std::uint32_t first_ IMSS_GUARDED_BY(mutex_) = kNone;
+  std::uint32_t last_ IMSS_GUARDED_BY(mutex_) = kNone;
+  unsigned idle_threads_ IMSS_GUARDED_BY(mutex_) = 0;
+  bool stopping_ IMSS_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_ IMSS_GUARDED_BY(mutex_);
 };
 
 }  // namespace imss::client

@@ -9,6 +9,7 @@
 namespace imss::client {
 
 using store::BlockId;
+using store::DataService;
 using store::Store;
 
 namespace {
@@ -26,31 +27,44 @@ bool in_range(const Dataset& dataset, std::uint64_t block) {
          (dataset.layout.block_count == 0 || block <= dataset.layout.block_count);
 }
 
-// The seam: a server whose segment is mapped is executed on; this is where any other one would be sent to.
 // Null: it cannot be reached.
-Store* mapped(const Dataset& dataset, std::uint32_t position) {
-  Store* store = dataset.instance->stores[position].get();
-  return store != nullptr && store->segment().serving() ? store : nullptr;
+DataService* served(const Dataset& dataset, std::uint32_t position) {
+  DataService* store = dataset.instance->stores[position].get();
+  return store != nullptr && store->serving() ? store : nullptr;
 }
 
 Status out_of_reach(const Dataset& dataset, std::uint32_t position) {
   const auto& server = dataset.instance->servers[position];
   return Status(Code::kIo, "data server " + std::to_string(position) + " (" +
                                (server.host.empty() ? "unknown" : server.host) + ") of " +
-                               format_uri(dataset.uri) + " is gone or on another node");
+                               format_uri(dataset.uri) + " is gone");
 }
 
-Result<Store*> reach(const Dataset& dataset, std::uint32_t position) {
-  Store* store = mapped(dataset, position);
+Result<DataService*> reach(const Dataset& dataset, std::uint32_t position) {
+  DataService* store = served(dataset, position);
   if (store == nullptr) return out_of_reach(dataset, position);
   return store;
+}
+
+// The seam: on a server whose segment is mapped this thread executes the call, any other one is sent it. The call
+// takes either class, so that the compiler sees through the one that executes.
+template <typename Call>
+auto execute(const Dataset& dataset, std::uint32_t position, Call&& call) -> decltype(call(std::declval<Store&>())) {
+  Store* const store = dataset.instance->mapped[position];
+  if (store != nullptr) [[likely]] {
+    if (!store->serving()) return out_of_reach(dataset, position);
+    return call(*store);
+  }
+  DataService* const remote = served(dataset, position);
+  if (remote == nullptr) return out_of_reach(dataset, position);
+  return call(*remote);
 }
 
 // Says in the first copy's segment that further copies are on their way, until destroyed.
 class CopyIntent {
  public:
   ~CopyIntent() { end(); }
-  Status begin(Store& store, BlockId id) {
+  Status begin(DataService& store, BlockId id) {
     end();
     IMSS_RETURN_IF_ERROR(store.begin_copies(id));
     store_ = &store;
@@ -62,7 +76,7 @@ class CopyIntent {
     if (store_ != nullptr) store_->end_copies();
     store_ = nullptr;
   }
-  Store* store_ = nullptr;
+  DataService* store_ = nullptr;
 };
 
 bool unreachable(const Status& status) {
@@ -74,7 +88,7 @@ bool unreachable(const Status& status) {
 // LOCAL: where the block is, or for a write where it shall be.
 Result<std::uint32_t> Session::recorded_location(const Dataset& dataset, std::uint64_t block, bool writing) {
   const std::uint32_t server_count = dataset.layout.server_count;
-  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(DataService* const home, reach(dataset, dataset.layout.home_server));
   const BlockId record{dataset.id, block | kLocationBit};
   for (;;) {
     std::uint32_t position = 0;
@@ -124,7 +138,7 @@ std::uint32_t Session::place_block(const Dataset& dataset, const PlacementInput&
 // The truncate generation to write under. Datasets with a fixed number of blocks are not truncated while in use.
 Result<std::uint64_t> Session::generation_of(const Dataset& dataset) {
   if (dataset.layout.block_count != 0) return std::uint64_t{0};
-  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(DataService* const home, reach(dataset, dataset.layout.home_server));
   IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(dataset.id));
   return attributes.generation;
 }
@@ -133,7 +147,7 @@ Result<std::uint64_t> Session::generation_of(const Dataset& dataset) {
 Status Session::announce(Dataset& dataset, std::uint64_t block) {
   std::uint64_t known = dataset.announced.load(std::memory_order_relaxed);
   if (dataset.layout.block_count != 0 || block <= known) return {};
-  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(DataService* const home, reach(dataset, dataset.layout.home_server));
   IMSS_RETURN_IF_ERROR(home->announce_block(dataset.id, block));
   while (known < block && !dataset.announced.compare_exchange_weak(known, block, std::memory_order_relaxed)) {
   }
@@ -156,13 +170,13 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   std::uint32_t written = 0;
   CopyIntent intent;
   for (std::uint32_t i = 0; i < copies; ++i) {
-    Store* store = mapped(dataset, positions[i]);
-    if (store == nullptr) {
-      status = out_of_reach(dataset, positions[i]);
-      continue;
+    if (copies > 1 && written == 0) {
+      DataService* const first = served(dataset, positions[i]);
+      if (first != nullptr) IMSS_RETURN_IF_ERROR(intent.begin(*first, {dataset.id, block}));
     }
-    if (copies > 1 && written == 0) IMSS_RETURN_IF_ERROR(intent.begin(*store, {dataset.id, block}));
-    auto version = store->put({dataset.id, block}, content, options);
+    auto version = execute(dataset, positions[i], [&](auto& store) -> Result<std::uint64_t> {
+      return store.put({dataset.id, block}, content, options);
+    });
     if (!version.ok() && unreachable(version.status())) {
       status = version.status();
       continue;
@@ -179,7 +193,7 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   // Looked at first: a store would take the line away from all threads that use the dataset.
   if (!dataset.wrote.load(std::memory_order_relaxed)) dataset.wrote.store(true, std::memory_order_relaxed);
   if (dataset.layout.block_count != 0) return {};
-  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(DataService* const home, reach(dataset, dataset.layout.home_server));
   return home->extend_size(dataset.id, (block - 1) * dataset.layout.block_bytes + content.size());
 }
 
@@ -193,12 +207,8 @@ Status Session::get(Dataset& dataset, std::uint64_t block, std::uint64_t offset,
   const std::uint32_t copies = replicas_of(dataset, block, false, positions, &status);
   if (!status.ok()) return status;
   for (std::uint32_t i = 0; i < copies; ++i) {
-    Store* store = mapped(dataset, positions[i]);
-    if (store == nullptr) {
-      status = out_of_reach(dataset, positions[i]);
-      continue;
-    }
-    status = store->get({dataset.id, block}, offset, out);
+    status = execute(dataset, positions[i],
+                     [&](auto& store) -> Status { return store.get({dataset.id, block}, offset, out); });
     if (status.ok() || !unreachable(status)) return status;
   }
   return status;
@@ -217,14 +227,15 @@ Status Session::write(Dataset& dataset, std::uint64_t block, std::uint64_t offse
     Status status;
     std::uint32_t position = 0;
     if (replicas_of(dataset, block, true, std::span(&position, 1), &status) == 0) return status;
-    IMSS_ASSIGN_OR_RETURN(Store* const store, reach(dataset, position));
     IMSS_ASSIGN_OR_RETURN(const std::uint64_t generation, generation_of(dataset));
-    IMSS_RETURN_IF_ERROR(store->write({dataset.id, block}, offset, data, dataset.layout.block_bytes, generation));
+    IMSS_RETURN_IF_ERROR(execute(dataset, position, [&](auto& store) -> Status {
+      return store.write({dataset.id, block}, offset, data, dataset.layout.block_bytes, generation);
+    }));
   }
   // Looked at first: a store would take the line away from all threads that use the dataset.
   if (!dataset.wrote.load(std::memory_order_relaxed)) dataset.wrote.store(true, std::memory_order_relaxed);
   if (dataset.layout.block_count != 0) return {};
-  IMSS_ASSIGN_OR_RETURN(Store* const home, reach(dataset, dataset.layout.home_server));
+  IMSS_ASSIGN_OR_RETURN(DataService* const home, reach(dataset, dataset.layout.home_server));
   return home->extend_size(dataset.id, (block - 1) * dataset.layout.block_bytes + offset + data.size());
 }
 
@@ -246,7 +257,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
       status = reached.status();
       continue;
     }
-    Store& store = **reached;
+    DataService& store = **reached;
     if (written == 0) IMSS_RETURN_IF_ERROR(intent.begin(store, {dataset.id, block}));
     for (;;) {
       if (written == 0) {
@@ -290,7 +301,7 @@ Result<store::View> Session::view(Dataset& dataset, std::uint64_t block) {
 Result<std::uint32_t> Session::known_location(const Dataset& dataset, std::uint64_t block) {
   if (dataset.layout.server_count != 1) return recorded_location(dataset, block, false);
   // With one server nothing is recorded.
-  IMSS_ASSIGN_OR_RETURN(Store* const only, reach(dataset, 0));
+  IMSS_ASSIGN_OR_RETURN(DataService* const only, reach(dataset, 0));
   IMSS_ASSIGN_OR_RETURN(const std::uint64_t version, only->version({dataset.id, block}));
   return version != 0 ? 0 : kNoLocalServer;
 }

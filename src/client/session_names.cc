@@ -3,8 +3,12 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/hash.h"
-#include "client/session.h"
+#include "base/log.h"
+#include "client/name_router.h"
+#include "client/remote_store.h"
+#include "client/session_internal.h"
 #include "segment/fault.h"
 
 namespace imss::client {
@@ -14,45 +18,92 @@ using metadata::NodeType;
 
 namespace {
 
-Status gone(const Uri& uri) {
-  return Status(Code::kNotFound, "there is no " + format_uri(uri));
+// Position of the server that holds block 0 of a dataset on so many servers.
+std::uint32_t home_position(std::uint64_t dataset, std::size_t servers) {
+  return static_cast<std::uint32_t>(mix64(dataset) % servers);
 }
 
-Status with_uri(const Status& status, const Uri& uri) {
-  if (status.ok() || status.code() == Code::kTimedOut) return status;
-  return Status(status.code(), format_uri(uri) + ": " + status.message());
-}
+bool unreachable(const Status& status) { return status.code() == Code::kIo || status.code() == Code::kFenced; }
+
+// Servers must not miss that this process lives while one of them is asked.
+constexpr int kOpenAgainMs = 2000;
 
 }  // namespace
 
-Result<Session::Place> Session::place_of(const Uri& uri) {
+Result<Session::Place> Session::place_of(const Uri& uri, bool follow) {
   IMSS_ASSIGN_OR_RETURN(auto servers, instance(uri.instance));
-  Place place{servers, servers->info.root, ""};
-  const auto names = split_path(uri.path);
+  const Place root{servers, servers->info.root, ""};
+  return walk(root, uri.path, {.follow = follow}, uri);
+}
+
+// `path` leads from the directory `place.parent`. Symbolic links on the way are followed, the last one too where
+// wanted; their targets may go upwards, as far as the root of the instance.
+Result<Session::Place> Session::walk(Place place, std::string_view path, WalkOptions options, const Uri& uri) {
+  const auto names = split_path(path);
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (i + 1 == names.size()) {
+    const bool last = i + 1 == names.size();
+    if (names[i] == ".") continue;
+    if (names[i] == "..") {
+      IMSS_RETURN_IF_ERROR(go_up(&place));
+      continue;
+    }
+    if (last && !options.follow) {
       place.name = names[i];
       break;
     }
-    auto entry = namespace_->lookup(place.parent, names[i]);
-    if (!entry.ok()) return entry.code() == Code::kNotFound ? gone(uri) : entry.status();
+    auto entry = names_->lookup(place.parent, names[i]);
+    const bool missing = entry.code() == Code::kNotFound;
+    if (!entry.ok() && !(missing && last)) return missing ? gone(uri) : entry.status();
+    if (entry.ok() && entry->type == NodeType::kSymlink) {
+      if (options.links_left == 0) return with_uri(Code::kLoop, uri);
+      IMSS_ASSIGN_OR_RETURN(std::string onward, link_target(*entry, *place.servers));
+      if (onward.starts_with('/')) place.parent = place.servers->info.root;
+      const std::size_t rest = static_cast<std::size_t>(names[i].end() - path.begin());
+      onward += path.substr(rest);
+      return walk(std::move(place), onward, {options.follow, options.links_left - 1}, uri);
+    }
+    if (last) {
+      place.name = names[i];
+      break;
+    }
     if (entry->type != NodeType::kDirectory) return with_uri(Code::kNotDirectory, uri);
     place.parent = entry->id;
   }
   return place;
 }
 
-Result<Session::Node> Session::resolve(const Uri& uri) {
-  IMSS_ASSIGN_OR_RETURN(const Place place, place_of(uri));
+Status Session::go_up(Place* place) {
+  if (place->parent == place->servers->info.root) return {};
+  IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, names_->directory(place->parent));
+  place->parent = directory.parent;
+  return {};
+}
+
+Result<EntryInfo> Session::lookup_last(const Place& place) {
+  if (router_ == nullptr && !local_names_) return names_->lookup(place.parent, place.name);
+  const auto& mapped = place.servers->mapped;
+  const auto expect = [&mapped](std::uint64_t id) {
+    // The home server of a dataset on all servers; a wrong guess costs nothing.
+    const store::Store* const home = mapped.empty() ? nullptr : mapped[home_position(id, mapped.size())];
+    if (home != nullptr) home->expect_attributes(id);
+  };
+  if (router_ != nullptr) return router_->lookup(place.parent, place.name, expect);
+  return local_names_->lookup(place.parent, place.name, expect);
+}
+
+Result<Session::Node> Session::resolve(const Uri& uri, bool follow) {
+  IMSS_ASSIGN_OR_RETURN(const Place place, place_of(uri, follow));
   Node node;
-  if (place.name.empty()) {
-    node.entry.type = NodeType::kInstance;
+  node.servers = place.servers;
+  if (place.name.empty()) {  // the root, or a directory that a link names by ".."
+    const bool root = place.parent == place.servers->info.root;
+    node.entry.type = root ? NodeType::kInstance : NodeType::kDirectory;
     node.entry.id = place.parent;
     node.entry.name = uri.instance;
     node.directory = place.parent;
     return node;
   }
-  auto entry = namespace_->lookup(place.parent, place.name);
+  auto entry = lookup_last(place);
   if (!entry.ok()) return entry.code() == Code::kNotFound ? gone(uri) : with_uri(entry.status(), uri);
   node.entry = std::move(*entry);
   if (node.entry.type == NodeType::kDirectory) node.directory = node.entry.id;
@@ -68,14 +119,14 @@ Status Session::make_directory(const Uri& uri, std::uint32_t mode, bool parents)
     const bool last = i + 1 == names.size();
     if (last || parents) {
       std::uint64_t made = 0;
-      const Status status = namespace_->make_directory(parent, names[i], mode, &made);
+      const Status status = names_->make_directory(parent, names[i], mode, &made);
       if (status.ok()) {
         parent = made;
         continue;
       }
       if (status.code() != Code::kExists || (last && !parents)) return with_uri(status, uri);
     }
-    auto entry = namespace_->lookup(parent, names[i]);
+    auto entry = names_->lookup(parent, names[i]);
     if (!entry.ok()) return entry.code() == Code::kNotFound ? gone(uri) : with_uri(entry.status(), uri);
     if (entry->type != NodeType::kDirectory) return with_uri(Code::kNotDirectory, uri);
     parent = entry->id;
@@ -86,7 +137,7 @@ Status Session::make_directory(const Uri& uri, std::uint32_t mode, bool parents)
 Status Session::remove_directory(const Uri& uri) {
   IMSS_ASSIGN_OR_RETURN(const Place place, place_of(uri));
   if (place.name.empty()) return Status(Code::kBusy, format_uri(uri) + " is an instance; release it instead");
-  return with_uri(namespace_->remove_directory(place.parent, place.name), uri);
+  return with_uri(names_->remove_directory(place.parent, place.name), uri);
 }
 
 Status Session::rename(const Uri& from, const Uri& to, bool no_replace) {
@@ -97,7 +148,7 @@ Status Session::rename(const Uri& from, const Uri& to, bool no_replace) {
   IMSS_ASSIGN_OR_RETURN(const Place source, place_of(from));
   IMSS_ASSIGN_OR_RETURN(const Place target, place_of(to));
   if (source.name.empty() || target.name.empty()) return with_uri(Code::kBusy, source.name.empty() ? from : to);
-  auto renamed = namespace_->rename(source.parent, source.name, target.parent, target.name, no_replace);
+  auto renamed = names_->rename(source.parent, source.name, target.parent, target.name, no_replace);
   if (!renamed.ok()) return with_uri(renamed.status(), renamed.code() == Code::kNotFound ? from : to);
   if (renamed->replaced) return unlink_data(renamed->victim, *source.servers);
   return {};
@@ -106,38 +157,48 @@ Status Session::rename(const Uri& from, const Uri& to, bool no_replace) {
 Status Session::unlink(const Uri& uri) {
   IMSS_ASSIGN_OR_RETURN(const Place place, place_of(uri));
   if (place.name.empty()) return with_uri(Code::kIsDirectory, uri);
-  auto removed = namespace_->remove(place.parent, place.name);
+  auto removed = names_->remove(place.parent, place.name);
   if (!removed.ok()) return removed.code() == Code::kNotFound ? gone(uri) : with_uri(removed.status(), uri);
   return unlink_data(*removed, *place.servers);
 }
 
 // The name is gone; now its data, unless somebody has it open or it has another name.
 Status Session::unlink_data(metadata::RemovedEntry& removed, const InstanceServers& servers) {
+  if (removed.left_to_reaper()) return {};
   const auto& layout = removed.info.layout;
   Status status;
   if (layout.home_server < servers.stores.size() && servers.stores[layout.home_server]) {
-    auto last = servers.stores[layout.home_server]->change_links(removed.info.id, -1);
+    auto last = servers.stores[layout.home_server]->remove_link(removed.info.id, removed.info.link);
     segment::fault_point("unlink.links_changed");
+    status = last.status();
     if (last.ok() && *last) status = drop(removed.info.id, layout, servers);
   }
-  // With the inode's server gone there is nothing left to remove.
-  namespace_->forget(removed);
+  // With the inode's server gone there is nothing left to remove; what cannot be removed now is later.
+  if (status.ok() || status.code() == Code::kNotFound || status.code() == Code::kFenced) {
+    names_->forget(removed);
+    return {};
+  }
+  names_->leave_to_reaper(removed);
   return status;
 }
 
 // Blocks first and the inode last: an inode without name and opener says that there is still work to do.
 Status Session::drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers) {
-  store::Store& home = *servers.stores[layout.home_server];
+  store::DataService& home = *servers.stores[layout.home_server];
   auto attributes = home.attributes(dataset);
   if (!attributes.ok()) return {};
   const std::uint64_t last = attributes->last_block();
-  const bool located = layout.policy == static_cast<std::uint8_t>(Policy::kLocal);
   for (const auto& store : servers.stores) {
-    if (!store || !store->segment().serving()) continue;
+    if (!store || !store->serving()) continue;
     IMSS_RETURN_IF_ERROR(store->erase_range(dataset, 1, last));
   }
-  if (located) IMSS_RETURN_IF_ERROR(home.erase_range(dataset, kLocationBit | 1, kLocationBit | last));
-  IMSS_RETURN_IF_ERROR(home.erase({dataset, kNameBlock}));
+  return drop_home(dataset, last, home, layout.policy == static_cast<std::uint8_t>(Policy::kLocal));
+}
+
+// What the home server has of a dataset besides blocks.
+Status Session::drop_home(std::uint64_t dataset, std::uint64_t last_block, store::DataService& home, bool located) {
+  if (located) IMSS_RETURN_IF_ERROR(home.erase_range(dataset, kLocationBit | 1, kLocationBit | last_block));
+  IMSS_RETURN_IF_ERROR(home.erase({dataset, kTextBlock}));
   segment::fault_point("drop.blocks_erased");
   return home.erase_inode(dataset);
 }
@@ -169,7 +230,7 @@ Status check_options(const DatasetOptions& options, std::size_t servers) {
 
 }  // namespace
 
-Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& options) {
+Result<std::int32_t> Session::create(const Uri& uri, DatasetOptions options) {
   if (uri.path.empty()) return Status(Code::kInvalidArgument, format_uri(uri) + " names an instance, not a dataset");
   auto found = place_of(uri);
   if (!found.ok() && found.code() == Code::kNotFound && uri.path.find('/') != std::string::npos) {
@@ -178,13 +239,24 @@ Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& optio
     found = place_of(uri);
   }
   if (!found.ok()) return found.status();
-  const InstanceServers& servers = *found->servers;
-  IMSS_RETURN_IF_ERROR(check_options(options, servers.stores.size()));
+  if (options.keep_name) options.text = format_uri(uri);
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, make_node(*found, NodeType::kDataset, options, uri));
+  return open_entry(uri, entry, found->servers);
+}
+
+Result<EntryInfo> Session::make_node(const Place& place, NodeType type, const DatasetOptions& options, const Uri& uri) {
+  IMSS_RETURN_IF_ERROR(check_options(options, place.servers->stores.size()));
+  return again_while_lost<Result<EntryInfo>>([&] { return make_node_once(place, type, options, uri); });
+}
+
+Result<EntryInfo> Session::make_node_once(const Place& place, NodeType type, const DatasetOptions& options,
+                                          const Uri& uri) {
+  const InstanceServers& servers = *place.servers;
   EntryInfo info;
-  info.parent = found->parent;
-  info.name = found->name;
-  info.id = namespace_->new_id();
-  info.type = NodeType::kDataset;
+  info.parent = place.parent;
+  info.name = place.name;
+  IMSS_ASSIGN_OR_RETURN(info.id, names_->new_id());
+  info.type = type;
   info.mode = options.mode;
   info.layout.policy = static_cast<std::uint8_t>(options.policy);
   info.layout.replicas = static_cast<std::uint8_t>(options.replicas);
@@ -192,16 +264,16 @@ Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& optio
       static_cast<std::uint16_t>(options.server_count == 0 ? servers.stores.size() : options.server_count);
   info.layout.block_bytes = options.block_bytes;
   info.layout.block_count = options.block_count;
-  info.layout.home_server = static_cast<std::uint32_t>(mix64(info.id) % info.layout.server_count);
-  const auto& home = servers.stores[info.layout.home_server];
-  if (!home) return Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone");
-
-  IMSS_ASSIGN_OR_RETURN(metadata::PendingEntry pending, namespace_->prepare(info));
+  info.layout.home_server = home_position(info.id, info.layout.server_count);
+  IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(info, servers, uri));
+  IMSS_ASSIGN_OR_RETURN(metadata::PendingEntry pending, names_->prepare(info));
   store::Attributes attributes;
+  attributes.type = type;
+  attributes.first_link = pending.info.link;
   attributes.size = options.size_bytes != 0 ? options.size_bytes : options.block_count * options.block_bytes;
   attributes.mode = options.mode;
-  attributes.uid = ::geteuid();
-  attributes.gid = ::getegid();
+  attributes.uid = options.uid.value_or(::geteuid());
+  attributes.gid = options.gid.value_or(::getegid());
   attributes.block_bytes = options.block_bytes;
   attributes.block_count = options.block_count;
   attributes.placement = info.layout.policy | std::uint64_t{info.layout.replicas} << 8 |
@@ -209,28 +281,36 @@ Result<std::int32_t> Session::create(const Uri& uri, const DatasetOptions& optio
   // Inode first, the name publishes it. A death in between leaves a prepared name, which is reaped.
   Status status = home->create_inode(info.id, attributes);
   segment::fault_point("create.inode_made");
+  bool inode_left = may_be_applied(status);
   if (status.ok()) {
-    if (options.keep_name) status = write_name(uri, info.id, *home);
-    if (status.ok()) status = namespace_->publish(pending);
+    if (!options.text.empty()) status = write_text(*home, info.id, options.text);
+    if (status.ok()) {
+      status = names_->publish(pending);
+      // The name may be there: the inode stays, and should nobody see it, goes with the prepared name.
+      if (may_be_seen(pending, status)) return with_uri(status, uri);
+    }
     if (!status.ok()) {
-      [[maybe_unused]] const Status forgotten = home->erase({info.id, kNameBlock});
-      [[maybe_unused]] const Status erased = home->erase_inode(info.id);
+      const Status forgotten = home->erase({info.id, kTextBlock});
+      const Status erased = home->erase_inode(info.id);
+      inode_left = !forgotten.ok() || !erased.ok();
     }
   }
   if (!status.ok()) {
-    namespace_->abandon(pending);
+    end_pending(pending, inode_left);
     return with_uri(status, uri);
   }
   segment::fault_point("create.published");
-  return open_entry(uri, pending.info, found->servers);
+  return pending.info;
 }
 
 Result<std::int32_t> Session::open(const Uri& uri) {
   for (;;) {
-    IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
+    IMSS_ASSIGN_OR_RETURN(Node node, resolve(uri));
+    if (node.entry.type == NodeType::kSymlink) {
+      IMSS_ASSIGN_OR_RETURN(node, resolve(uri, true));
+    }
     if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
-    IMSS_ASSIGN_OR_RETURN(auto servers, instance(uri.instance));
-    auto opened = open_entry(uri, node.entry, std::move(servers));
+    auto opened = open_entry(uri, node.entry, std::move(node.servers));
     if (opened.code() != Code::kNotFound) return opened;
     if (const Status status = lost_inode(uri, node.entry.id); !status.ok()) return status;
   }
@@ -239,7 +319,10 @@ Result<std::int32_t> Session::open(const Uri& uri) {
 // The inode of a name was not there: the name was removed or replaced meanwhile (ok: look again), or the data is
 // gone.
 Status Session::lost_inode(const Uri& uri, std::uint64_t dataset) {
-  IMSS_ASSIGN_OR_RETURN(const Node now, resolve(uri));
+  IMSS_ASSIGN_OR_RETURN(Node now, resolve(uri));
+  if (now.entry.type == NodeType::kSymlink && now.entry.id != dataset) {
+    IMSS_ASSIGN_OR_RETURN(now, resolve(uri, true));
+  }
   if (now.entry.id != dataset) return {};
   return Status(Code::kIo, "the data of " + format_uri(uri) + " is gone; only its name is left");
 }
@@ -247,7 +330,7 @@ Status Session::lost_inode(const Uri& uri, std::uint64_t dataset) {
 Result<std::int32_t> Session::open_entry(const Uri& uri, const EntryInfo& entry,
                                          std::shared_ptr<const InstanceServers> servers) {
   const std::uint32_t home = entry.layout.home_server;
-  if (home >= servers->stores.size() || !servers->stores[home] || !servers->stores[home]->segment().serving()) {
+  if (home >= servers->stores.size() || !servers->stores[home] || !servers->stores[home]->serving()) {
     return Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone");
   }
   IMSS_RETURN_IF_ERROR(servers->stores[home]->open(entry.id));
@@ -258,6 +341,7 @@ Result<std::int32_t> Session::open_entry(const Uri& uri, const EntryInfo& entry,
   dataset->instance = std::move(servers);
   auto handle = handles_->add(dataset);
   if (!handle.ok()) {
+    // An opening that stays counts until this process ends, when it is swept.
     [[maybe_unused]] const Status closed = close_data(*dataset);
   }
   return handle;
@@ -265,37 +349,40 @@ Result<std::int32_t> Session::open_entry(const Uri& uri, const EntryInfo& entry,
 
 Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri) {
   IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
+  return peek(uri, node);
+}
+
+Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri, const Node& node) {
   if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
   auto dataset = std::make_shared<Dataset>();
-  IMSS_ASSIGN_OR_RETURN(dataset->instance, instance(uri.instance));
+  dataset->instance = node.servers;
   dataset->id = node.entry.id;
   dataset->uri = uri;
   dataset->layout = node.entry.layout;
   return dataset;
 }
 
-// The text is preceded by its length, because a block has no size of its own.
-Status Session::write_name(const Uri& uri, std::uint64_t dataset, store::Store& home) {
-  const std::string text = format_uri(uri);
-  const auto length = static_cast<std::uint32_t>(text.size());
-  std::string content(reinterpret_cast<const char*>(&length), sizeof(length));
-  content += text;
-  return home.put({dataset, kNameBlock}, std::as_bytes(std::span(content))).status();
-}
-
 Result<std::string> Session::original_name(Dataset& dataset) {
   const std::uint32_t home = dataset.layout.home_server;
   if (home >= dataset.instance->stores.size() || !dataset.instance->stores[home]) return Code::kIo;
-  store::Store& store = *dataset.instance->stores[home];
-  const store::BlockId name{dataset.id, kNameBlock};
-  std::uint32_t length = 0;
-  bool present = false;
-  IMSS_RETURN_IF_ERROR(store.get(name, 0, std::as_writable_bytes(std::span(&length, 1)), &present));
-  if (!present) return Code::kNotFound;
-  if (length > kMaxUriBytes) return Status(Code::kCorrupt, "the stored name of a dataset is damaged");
-  std::string text(length, '\0');
-  IMSS_RETURN_IF_ERROR(store.get(name, sizeof(length), std::as_writable_bytes(std::span(text))));
-  return text;
+  return read_text(*dataset.instance->stores[home], dataset.id);
+}
+
+// Called on the thread that says "alive" to all servers.
+void Session::open_again(const net::Peer& server) {
+  segment::set_thread_deadline_ms(kOpenAgainMs);
+  for (const std::int32_t handle : handles_->all()) {
+    auto dataset = handles_->share(handle);
+    if (!dataset.ok()) continue;
+    RemoteStore* const home = (*dataset)->instance->remote[(*dataset)->layout.home_server];
+    if (home == nullptr || !home->is_at(server)) continue;
+    const Status opened = home->open((*dataset)->id);
+    if (!opened.ok()) {
+      IMSS_LOG_WARN("%s cannot be opened again: %s", format_uri((*dataset)->uri).c_str(), opened.message().c_str());
+    } else if (!handles_->share(handle).ok()) {  // released meanwhile
+      [[maybe_unused]] const auto closed = home->close((*dataset)->id);
+    }
+  }
 }
 
 void Session::adopt_handles() {
@@ -303,7 +390,8 @@ void Session::adopt_handles() {
     auto dataset = handles_->share(handle);
     if (!dataset.ok()) continue;
     const auto& home = (*dataset)->instance->stores[(*dataset)->layout.home_server];
-    // A dataset that lost its name before the fork stays only as long as the parent has it open.
+    // A dataset that lost its name before the fork stays only as long as the parent has it open; the child finds
+    // out when it uses it.
     [[maybe_unused]] const Status opened = home->open((*dataset)->id);
   }
 }
@@ -317,21 +405,27 @@ Status Session::release(std::int32_t handle) {
 
 Status Session::close_data(Dataset& dataset) {
   const auto& home = dataset.instance->stores[dataset.layout.home_server];
-  if (!home->segment().serving()) return {};
+  if (!home->serving()) return {};
   if (dataset.wrote.load()) IMSS_RETURN_IF_ERROR(home->extend_size(dataset.id, 0));  // stamps the time
   IMSS_ASSIGN_OR_RETURN(const bool last, home->close(dataset.id));
   return last ? drop(dataset.id, dataset.layout, *dataset.instance) : Status();
 }
 
 Result<store::Attributes> Session::attributes(Dataset& dataset) {
-  return dataset.instance->stores[dataset.layout.home_server]->attributes(dataset.id);
+  const std::uint32_t home = dataset.layout.home_server;
+  if (home >= dataset.instance->stores.size() || !dataset.instance->stores[home]) {
+    return Status(Code::kIo, "the data server that holds the inode of " + format_uri(dataset.uri) + " is gone");
+  }
+  return dataset.instance->stores[home]->attributes(dataset.id);
 }
 
-Result<store::Attributes> Session::attributes(const Uri& uri) {
+Result<store::Attributes> Session::attributes(const Uri& uri, Node* named) {
+  Node found;
+  Node& node = named != nullptr ? *named : found;
   for (;;) {
-    IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
+    IMSS_ASSIGN_OR_RETURN(node, resolve(uri));
     if (node.directory != 0) {
-      IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, namespace_->directory(node.directory));
+      IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, names_->directory(node.directory));
       store::Attributes attributes;
       attributes.type = NodeType::kDirectory;
       attributes.size = directory.entries;
@@ -343,22 +437,39 @@ Result<store::Attributes> Session::attributes(const Uri& uri) {
       attributes.created_ns = directory.created_ns;
       return attributes;
     }
-    IMSS_ASSIGN_OR_RETURN(const auto servers, instance(uri.instance));
+    const auto& stores = node.servers->stores;
     const std::uint32_t home = node.entry.layout.home_server;
-    if (home >= servers->stores.size() || !servers->stores[home]) {
-      return Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone");
+    if (home >= stores.size() || !stores[home]) {
+      return last_attributes(node.entry, Status(Code::kIo, "the data server of " + format_uri(uri) + " is gone"));
     }
-    auto attributes = servers->stores[home]->attributes(node.entry.id);
+    auto attributes = stores[home]->attributes(node.entry.id);
+    if (unreachable(attributes.status())) return last_attributes(node.entry, attributes.status());
     if (attributes.code() != Code::kNotFound) return attributes;
-    if (const Status status = lost_inode(uri, node.entry.id); !status.ok()) return status;
+    const Status lost = lost_inode(uri, node.entry.id);
+    if (!lost.ok()) return last_attributes(node.entry, lost);
   }
+}
+
+// Of a dataset whose data is gone, as far as the metadata server was told.
+Result<store::Attributes> Session::last_attributes(const EntryInfo& entry, const Status& lost) {
+  if (!unreachable(lost)) return lost;
+  const auto state = names_->last_inode(entry.id);
+  if (state.code() == Code::kNotFound) return lost;
+  if (!state.ok()) return state.status();
+  store::Attributes attributes = state->attributes;
+  attributes.type = entry.type;
+  attributes.block_bytes = entry.layout.block_bytes;
+  attributes.block_count = entry.layout.block_count;
+  attributes.placement = entry.layout.policy | std::uint64_t{entry.layout.replicas} << 8 |
+                          std::uint64_t{entry.layout.server_count} << 16;
+  return attributes;
 }
 
 Result<bool> Session::list(const Uri& uri, std::uint64_t cookie, std::size_t limit,
                            std::vector<EntryInfo>* out) {
   IMSS_ASSIGN_OR_RETURN(const Node node, resolve(uri));
   if (node.directory == 0) return with_uri(Code::kNotDirectory, uri);
-  return namespace_->list(node.directory, cookie, limit, out);
+  return names_->list(node.directory, cookie, limit, out);
 }
 
 }  // namespace imss::client

@@ -4,6 +4,7 @@
 // size word: a writer looks at the truncate generation before and after it has copied, and repeats when a
 // truncation came in between, so that nothing it acknowledges is lost.
 #include <algorithm>
+#include <vector>
 
 #include "client/session.h"
 #include "segment/fault.h"
@@ -25,30 +26,36 @@ Piece first_piece(std::uint64_t block_bytes, std::uint64_t offset, std::size_t b
 
 }  // namespace
 
-Result<store::Store*> Session::home_of(const Dataset& dataset) {
-  store::Store* home = dataset.instance->stores[dataset.layout.home_server].get();
-  if (home != nullptr && home->segment().serving()) return home;
+Result<store::DataService*> Session::home_of(const Dataset& dataset) {
+  store::DataService* home = dataset.instance->stores[dataset.layout.home_server].get();
+  if (home != nullptr && home->serving()) return home;
   return Status(Code::kIo, "the data server that holds the inode of " + format_uri(dataset.uri) + " is gone");
 }
 
 Result<std::size_t> Session::read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out) {
-  IMSS_ASSIGN_OR_RETURN(store::Store* const home, home_of(dataset));
+  IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(dataset));
   IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(dataset.id));
   if (offset >= attributes.size) return std::size_t{0};
   const std::size_t total = std::min<std::size_t>(out.size(), attributes.size - offset);
-  std::size_t done = 0;
-  while (done < total) {
+  const Piece first = first_piece(dataset.layout.block_bytes, offset, total);
+  if (first.bytes == total) {
+    IMSS_RETURN_IF_ERROR(get(dataset, first.block, first.offset, out.first(total)));
+    return total;
+  }
+  std::vector<BlockRange> pieces;
+  for (std::size_t done = 0; done < total;) {
     const Piece piece = first_piece(dataset.layout.block_bytes, offset + done, total - done);
-    IMSS_RETURN_IF_ERROR(get(dataset, piece.block, piece.offset, out.subspan(done, piece.bytes)));
+    pieces.push_back({piece.block, piece.offset, out.subspan(done, piece.bytes), {}});
     done += piece.bytes;
   }
+  IMSS_RETURN_IF_ERROR(get_list(dataset, pieces));
   return total;
 }
 
 Status Session::write_at(Dataset& dataset, std::uint64_t offset, std::span<const std::byte> data) {
   if (data.empty()) return {};
   if (offset > store::kSizeMask - data.size()) return Status(Code::kInvalidArgument, "a dataset holds less than 256 TiB");
-  IMSS_ASSIGN_OR_RETURN(store::Store* const home, home_of(dataset));
+  IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(dataset));
   for (;;) {
     IMSS_RETURN_IF_ERROR(complete_truncation(dataset, *home));
     IMSS_ASSIGN_OR_RETURN(const store::Attributes before, home->attributes(dataset.id));
@@ -65,7 +72,7 @@ Status Session::write_at(Dataset& dataset, std::uint64_t offset, std::span<const
 }
 
 Result<std::uint64_t> Session::append(Dataset& dataset, std::span<const std::byte> data) {
-  IMSS_ASSIGN_OR_RETURN(store::Store* const home, home_of(dataset));
+  IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(dataset));
   IMSS_ASSIGN_OR_RETURN(const std::uint64_t offset, home->reserve_append(dataset.id, data.size()));
   segment::fault_point("append.reserved");
   IMSS_RETURN_IF_ERROR(write_at(dataset, offset, data));
@@ -76,7 +83,7 @@ Status Session::truncate(Dataset& dataset, std::uint64_t size) {
   if (dataset.layout.block_count != 0) {
     return Status(Code::kInvalidArgument, format_uri(dataset.uri) + " has a fixed number of blocks");
   }
-  IMSS_ASSIGN_OR_RETURN(store::Store* const home, home_of(dataset));
+  IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(dataset));
   for (;;) {
     IMSS_RETURN_IF_ERROR(complete_truncation(dataset, *home));
     auto begun = home->begin_truncation(dataset.id, size);
@@ -88,13 +95,13 @@ Status Session::truncate(Dataset& dataset, std::uint64_t size) {
 }
 
 // Whoever comes across a truncation that somebody began finishes it, dead author or not.
-Status Session::complete_truncation(Dataset& dataset, store::Store& home) {
-  IMSS_ASSIGN_OR_RETURN(const store::Store::Truncation pending, home.pending_truncation(dataset.id));
+Status Session::complete_truncation(Dataset& dataset, store::DataService& home) {
+  IMSS_ASSIGN_OR_RETURN(const store::Truncation pending, home.pending_truncation(dataset.id));
   return pending.pending ? finish_truncation(dataset, home, pending) : Status();
 }
 
-Status Session::finish_truncation(Dataset& dataset, store::Store& home,
-                                  const store::Store::Truncation& truncation) {
+Status Session::finish_truncation(Dataset& dataset, store::DataService& home,
+                                  const store::Truncation& truncation) {
   const std::uint64_t block_bytes = dataset.layout.block_bytes;
   const std::uint64_t kept = (truncation.size + block_bytes - 1) / block_bytes;
   const std::uint64_t within = truncation.size % block_bytes;
@@ -102,7 +109,7 @@ Status Session::finish_truncation(Dataset& dataset, store::Store& home,
                                  ? kLocationBit - 1
                                  : (truncation.old_size + block_bytes - 1) / block_bytes;
   for (const auto& store : dataset.instance->stores) {
-    if (!store || !store->segment().serving()) continue;
+    if (!store || !store->serving()) continue;
     if (within != 0) IMSS_RETURN_IF_ERROR(store->cut({dataset.id, kept}, within, truncation.generation));
     IMSS_RETURN_IF_ERROR(store->erase_range(dataset.id, kept + 1, last, truncation.generation));
     segment::fault_point("truncate.blocks_erased");

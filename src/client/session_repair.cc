@@ -8,7 +8,7 @@
 namespace imss::client {
 
 using store::BlockId;
-using store::Store;
+using store::DataService;
 
 namespace {
 
@@ -17,11 +17,11 @@ constexpr std::uint32_t kMaxCopies = 3;
 // Copies the newest content over the older ones. A writer that comes in between only makes them newer.
 Status level_copies(const InstanceServers& servers, const store::Attributes& attributes, BlockId id,
                     std::span<const std::uint32_t> positions) {
-  Store* newest = nullptr;
+  DataService* newest = nullptr;
   std::uint64_t version = 0;
   for (const std::uint32_t position : positions) {
-    Store* store = servers.stores[position].get();
-    if (store == nullptr || !store->segment().serving()) continue;
+    DataService* store = servers.stores[position].get();
+    if (store == nullptr || !store->serving()) continue;
     IMSS_ASSIGN_OR_RETURN(const std::uint64_t found, store->version(id));
     if (found <= version) continue;
     newest = store;
@@ -36,8 +36,8 @@ Status level_copies(const InstanceServers& servers, const store::Attributes& att
     version = after;
   }
   for (const std::uint32_t position : positions) {
-    Store* store = servers.stores[position].get();
-    if (store == nullptr || store == newest || !store->segment().serving()) continue;
+    DataService* store = servers.stores[position].get();
+    if (store == nullptr || store == newest || !store->serving()) continue;
     store::PutOptions options;
     options.version = version;
     options.generation = attributes.generation;
@@ -50,8 +50,9 @@ Status level_copies(const InstanceServers& servers, const store::Attributes& att
 }  // namespace
 
 Status Session::repair_copies(const InstanceServers& servers) {
-  for (const auto& store : servers.stores) {
-    if (!store || !store->segment().serving()) continue;
+  // Servers on other nodes are seen to by their own upkeep.
+  for (DataService* const store : servers.mapped) {
+    if (store == nullptr || !store->serving()) continue;
     for (const BlockId& id : store->torn_blocks()) {
       for (const auto& home : servers.stores) {
         if (!home) continue;
@@ -68,10 +69,10 @@ Status Session::repair_copies(const InstanceServers& servers) {
           const std::uint32_t placed =
               place(policy, input, std::span(servers.weights).first(count), std::span(positions).first(copies));
           const bool holds = std::any_of(positions, positions + placed, [&](std::uint32_t position) {
-            return servers.stores[position] == store;
+            return servers.stores[position].get() == store;
           });
           if (!holds) continue;
-          if (policy == Policy::kLocal && servers.stores[positions[0]] != store) continue;
+          if (policy == Policy::kLocal && servers.stores[positions[0]].get() != store) continue;
           IMSS_RETURN_IF_ERROR(level_copies(servers, *attributes, id, std::span(positions).first(placed)));
         }
         IMSS_LOG_INFO("the copies of block %llu of dataset %llu are equal again",
