@@ -1,0 +1,211 @@
+// Inodes: attributes, opening, listing and space.
+#include "posix/file_system.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/clock.h"
+
+namespace imss::posix {
+
+using metadata::EntryInfo;
+using metadata::NodeType;
+
+namespace {
+
+std::uint32_t type_bits(NodeType type) {
+  if (type == NodeType::kDirectory || type == NodeType::kInstance) return S_IFDIR;
+  return type == NodeType::kSymlink ? S_IFLNK : S_IFREG;
+}
+
+timespec time_of(std::uint64_t nanoseconds) {
+  return {static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
+}
+
+constexpr std::uint64_t kUnitBytes = 512;  // of st_blocks
+
+}  // namespace
+
+Result<std::unique_ptr<FileSystem>> FileSystem::open(client::Session& session, const std::string& instance,
+                                                     const FileOptions& options) {
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session.instance(instance));
+  std::unique_ptr<FileSystem> made(new FileSystem(session, instance, options));
+  made->root_ = servers->info.root;
+  return made;
+}
+
+Result<EntryInfo> FileSystem::known(InodeNumber number) {
+  const MutexLock lock(mutex_);
+  const auto found = known_.find(number);
+  if (found == known_.end()) return Code::kFenced;
+  return found->second.entry;
+}
+
+void FileSystem::remember(const EntryInfo& entry) {
+  const MutexLock lock(mutex_);
+  Known& known = known_[entry.id];
+  known.entry = entry;
+  ++known.lookups;
+}
+
+void FileSystem::forget(InodeNumber number, std::uint64_t lookups) {
+  const MutexLock lock(mutex_);
+  const auto found = known_.find(number);
+  if (found == known_.end()) return;
+  found->second.lookups -= std::min(found->second.lookups, lookups);
+  if (found->second.lookups == 0) known_.erase(found);
+}
+
+Result<std::shared_ptr<store::DataService>> FileSystem::home_of(const EntryInfo& entry) {
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  const std::uint32_t home = entry.layout.home_server;
+  if (home >= servers->stores.size() || !servers->stores[home] || !servers->stores[home]->serving()) return Code::kIo;
+  return servers->stores[home];
+}
+
+Result<struct stat> FileSystem::directory_status(InodeNumber number) {
+  IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, session_.names().directory(number));
+  struct stat status = {};
+  status.st_ino = number;
+  status.st_mode = S_IFDIR | (directory.mode & 07777);
+  status.st_nlink = 2 + directory.subdirectories;
+  status.st_uid = directory.uid;
+  status.st_gid = directory.gid;
+  status.st_size = static_cast<off_t>(directory.entries);
+  status.st_blksize = 4096;
+  status.st_mtim = status.st_ctim = status.st_atim = time_of(directory.modified_ns);
+  return status;
+}
+
+Result<struct stat> FileSystem::status_of(const EntryInfo& entry) {
+  if (type_bits(entry.type) == S_IFDIR) return directory_status(entry.id);
+  IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
+  IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(entry.id));
+  struct stat status = {};
+  status.st_ino = entry.id;
+  status.st_mode = type_bits(entry.type) | (attributes.mode & 07777);
+  status.st_nlink = attributes.links;
+  status.st_uid = attributes.uid;
+  status.st_gid = attributes.gid;
+  status.st_size = static_cast<off_t>(attributes.size);
+  status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(attributes.block_bytes, 4096));
+  const std::uint64_t units = entry.type == NodeType::kSymlink ? 0 : (attributes.size + kUnitBytes - 1) / kUnitBytes;
+  status.st_blocks = static_cast<blkcnt_t>(units);
+  status.st_atim = time_of(attributes.accessed_ns);
+  status.st_mtim = time_of(attributes.modified_ns);
+  status.st_ctim = time_of(attributes.changed_ns);
+  return status;
+}
+
+Result<struct stat> FileSystem::attributes(InodeNumber number) {
+  if (number == root_) return directory_status(root_);
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  return status_of(entry);
+}
+
+Result<std::shared_ptr<client::Dataset>> FileSystem::dataset_of(const EntryInfo& entry) {
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  return client::Session::peek(Uri{instance_, entry.name}, {entry, 0, servers});
+}
+
+Result<struct stat> FileSystem::set_attributes(InodeNumber number, const AttributeChange& change) {
+  IMSS_ASSIGN_OR_RETURN(struct stat before, attributes(number));
+  if (S_ISDIR(before.st_mode)) {
+    if (change.size) return Code::kIsDirectory;
+    const bool same = change.mode.value_or(before.st_mode & 07777) == (before.st_mode & 07777) &&
+                      change.uid.value_or(before.st_uid) == before.st_uid &&
+                      change.gid.value_or(before.st_gid) == before.st_gid && !change.accessed_ns && !change.modified_ns;
+    return same ? Result<struct stat>(before) : Result<struct stat>(Code::kNotSupported);
+  }
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  if (change.size) {
+    if (*change.size > store::kSizeMask) return Status::from_errno(EFBIG, "truncate");
+    IMSS_ASSIGN_OR_RETURN(const auto dataset, dataset_of(entry));
+    IMSS_RETURN_IF_ERROR(session_.truncate(*dataset, *change.size));
+  }
+  if (change.mode || change.uid || change.gid || change.accessed_ns || change.modified_ns) {
+    IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
+    IMSS_ASSIGN_OR_RETURN(store::Attributes attributes, home->attributes(entry.id));
+    attributes.mode = change.mode.value_or(attributes.mode);
+    attributes.uid = change.uid.value_or(attributes.uid);
+    attributes.gid = change.gid.value_or(attributes.gid);
+    attributes.accessed_ns = change.accessed_ns.value_or(attributes.accessed_ns);
+    attributes.modified_ns = change.modified_ns.value_or(attributes.modified_ns);
+    IMSS_RETURN_IF_ERROR(home->set_attributes(entry.id, attributes));
+  }
+  return status_of(entry);
+}
+
+Result<std::string> FileSystem::read_symlink(InodeNumber number) {
+  if (number == root_) return Code::kInvalidArgument;
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  if (entry.type != NodeType::kSymlink) return Code::kInvalidArgument;
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  return session_.target_of(entry, *servers);
+}
+
+Result<std::unique_ptr<OpenFile>> FileSystem::open_file(InodeNumber number, int flags) {
+  if (number == root_) return Code::kIsDirectory;
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  return open_entry(entry, flags);
+}
+
+Result<std::unique_ptr<OpenFile>> FileSystem::open_entry(const EntryInfo& entry, int flags) {
+  if (entry.type == NodeType::kSymlink) return Code::kLoop;
+  if (entry.type == NodeType::kDirectory) return Code::kIsDirectory;
+  if ((flags & O_DIRECTORY) != 0) return Code::kNotDirectory;
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session_.open_at({servers, entry.parent, entry.name}, entry));
+  IMSS_ASSIGN_OR_RETURN(auto dataset, session_.dataset(handle));
+  auto file = std::make_unique<OpenFile>(session_, handle, std::move(dataset), flags);
+  if ((flags & O_TRUNC) != 0) IMSS_RETURN_IF_ERROR(session_.truncate(file->dataset(), 0));
+  return file;
+}
+
+// Places 1 and 2 follow "." and "..", those behind them the entries by their cookies.
+Status FileSystem::list(InodeNumber directory, std::uint64_t offset, const std::function<bool(const Listed&)>& take) {
+  constexpr std::uint64_t kDots = 2;
+  constexpr std::size_t kBatch = 256;
+  IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo info, session_.names().directory(directory));
+  if (offset == 0 && !take({".", directory, S_IFDIR, 1})) return {};
+  const InodeNumber parent = directory == root_ ? root_ : info.parent;
+  if (offset <= 1 && !take({"..", parent, S_IFDIR, kDots})) return {};
+  std::uint64_t cookie = offset <= kDots ? 0 : offset - kDots;
+  for (;;) {
+    std::vector<EntryInfo> entries;
+    IMSS_ASSIGN_OR_RETURN(const bool more, session_.names().list(directory, cookie, kBatch, &entries));
+    for (const EntryInfo& entry : entries) {
+      if (!take({entry.name, entry.id, type_bits(entry.type), entry.cookie + kDots})) return {};
+    }
+    if (!more || entries.empty()) return {};
+    cookie = entries.back().cookie;
+  }
+}
+
+Result<struct statvfs> FileSystem::space() {
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  std::uint64_t total = 0;
+  std::uint64_t used = 0;
+  for (std::size_t position = 0; position < servers->mapped.size(); ++position) {
+    if (servers->mapped[position] == nullptr) {
+      total += servers->servers[position].capacity_bytes;
+      continue;
+    }
+    const auto& super = servers->mapped[position]->segment().super();
+    std::uint64_t ready = 0;
+    for (const auto& pool : super.pools[0]) ready += pool.free_bytes.load();
+    const std::uint64_t obtained = super.used_bytes.load();
+    total += super.capacity_bytes;
+    used += obtained - std::min(ready, obtained);
+  }
+  struct statvfs space = {};
+  space.f_bsize = space.f_frsize = 4096;
+  space.f_blocks = total / space.f_frsize;
+  space.f_bfree = space.f_bavail = (total - std::min(used, total)) / space.f_frsize;
+  space.f_namemax = kMaxNameBytes;
+  return space;
+}
+
+}  // namespace imss::posix

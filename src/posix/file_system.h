@@ -1,0 +1,139 @@
+// The file view of one instance: POSIX semantics over a session, see docs/files.md.
+//
+// Concurrent: any thread may call any method. Inodes are named by their numbers, the ids of datasets and directories;
+// whoever has looked one up may use its number until it forgets it. Errors are those of the kernel's tmpfs, as
+// Status::error_number() says; permissions are the caller's to check.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/result.h"
+#include "base/thread_annotations.h"
+#include "client/session.h"
+
+namespace imss::posix {
+
+using InodeNumber = std::uint64_t;
+
+// Whose new files are, and how they are laid out.
+struct Owner {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+struct FileOptions {
+  Policy policy = Policy::kRoundRobin;
+  std::uint64_t block_bytes = 1 << 20;  // a power of two from 64 KiB on
+  std::uint32_t replicas = 1;
+};
+
+struct AttributeChange {
+  std::optional<std::uint32_t> mode = {};
+  std::optional<std::uint32_t> uid = {};
+  std::optional<std::uint32_t> gid = {};
+  std::optional<std::uint64_t> size = {};
+  std::optional<std::uint64_t> accessed_ns = {};
+  std::optional<std::uint64_t> modified_ns = {};
+};
+
+// An open file description. Its dataset stays until it is closed, also without a name.
+class OpenFile {
+ public:
+  OpenFile(client::Session& session, std::int32_t handle, std::shared_ptr<client::Dataset> dataset, int flags)
+      : session_(session), handle_(handle), dataset_(std::move(dataset)), flags_(flags) {}
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenFile();
+  // Fewer bytes than asked for at the end only. Errors: EBADF unless open for reading.
+  Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out);
+  // With O_APPEND at the end, wherever `offset` is. Errors: EBADF unless open for writing, EFBIG.
+  Result<std::size_t> write(std::uint64_t offset, std::span<const std::byte> data);
+  // Errors: EINVAL unless open for writing.
+  Status truncate(std::uint64_t size);
+  client::Dataset& dataset() { return *dataset_; }
+
+ private:
+  client::Session& session_;
+  const std::int32_t handle_;
+  const std::shared_ptr<client::Dataset> dataset_;
+  const int flags_;
+};
+
+class FileSystem {
+ public:
+  // REQUIRES: the session lives longer. Errors: kNotFound without such an instance.
+  static Result<std::unique_ptr<FileSystem>> open(client::Session& session, const std::string& instance,
+                                                  const FileOptions& options);
+  InodeNumber root() const { return root_; }
+
+  // --- names; each that returns a status counts one look-up of the inode, to be forgotten ---
+  Result<struct stat> lookup(InodeNumber parent, std::string_view name);
+  void forget(InodeNumber number, std::uint64_t lookups);
+  // Opens with O_CREAT, which `flags` need not have; O_EXCL, O_TRUNC and O_NOFOLLOW are heeded.
+  Result<std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name, int flags, std::uint32_t mode,
+                                           Owner owner, struct stat* status);
+  Result<struct stat> make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode);
+  Result<struct stat> make_symlink(InodeNumber parent, std::string_view name, const std::string& target, Owner owner);
+  Result<struct stat> link(InodeNumber number, InodeNumber parent, std::string_view name);
+  Status unlink(InodeNumber parent, std::string_view name);
+  Status remove_directory(InodeNumber parent, std::string_view name);
+  struct Name {
+    InodeNumber parent = 0;
+    std::string_view name;
+  };
+  // `flags` as of renameat2(2). Errors: EINVAL for all but RENAME_NOREPLACE.
+  Status rename(Name from, Name to, unsigned flags);
+
+  // --- inodes ---
+  Result<struct stat> attributes(InodeNumber number);
+  Result<struct stat> set_attributes(InodeNumber number, const AttributeChange& change);
+  Result<std::string> read_symlink(InodeNumber number);
+  // Errors: ELOOP for a symbolic link, EISDIR, ENOTDIR with O_DIRECTORY.
+  Result<std::unique_ptr<OpenFile>> open_file(InodeNumber number, int flags);
+  // Gives entries after the place `offset` (0: the beginning), "." and ".." among them, until `take` returns false.
+  // A place stays good whatever is created or removed.
+  struct Listed {
+    std::string_view name;
+    InodeNumber number = 0;
+    std::uint32_t mode = 0;     // the type's bits
+    std::uint64_t offset = 0;   // to go on after this entry
+  };
+  Status list(InodeNumber directory, std::uint64_t offset, const std::function<bool(const Listed&)>& take);
+  Result<struct statvfs> space();
+
+ private:
+  using Place = client::Session::Place;
+  using EntryInfo = metadata::EntryInfo;
+  struct Known {
+    EntryInfo entry;
+    std::uint64_t lookups = 0;
+  };
+  FileSystem(client::Session& session, std::string instance, const FileOptions& options)
+      : session_(session), instance_(std::move(instance)), options_(options) {}
+  Result<Place> place(InodeNumber parent, std::string_view name);
+  Result<EntryInfo> known(InodeNumber number);
+  void remember(const EntryInfo& entry);
+  Result<struct stat> status_of(const EntryInfo& entry);
+  Result<struct stat> directory_status(InodeNumber number);
+  Result<std::shared_ptr<store::DataService>> home_of(const EntryInfo& entry);
+  Result<std::unique_ptr<OpenFile>> open_entry(const EntryInfo& entry, int flags);
+  Result<std::shared_ptr<client::Dataset>> dataset_of(const EntryInfo& entry);
+
+  client::Session& session_;
+  const std::string instance_;
+  const FileOptions options_;
+  InodeNumber root_ = 0;
+  Mutex mutex_;
+  std::unordered_map<InodeNumber, Known> known_ IMSS_GUARDED_BY(mutex_);
+};
+
+}  // namespace imss::posix

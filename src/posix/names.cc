@@ -1,0 +1,115 @@
+// Names: looking up, making, moving and removing.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "posix/file_system.h"
+
+namespace imss::posix {
+
+using metadata::EntryInfo;
+using metadata::NodeType;
+
+Result<client::Session::Place> FileSystem::place(InodeNumber parent, std::string_view name) {
+  if (name.size() > kMaxNameBytes) return Code::kNameTooLong;
+  if (name.empty()) return Code::kNotFound;
+  if (name == "." || name == ".." || name.find('/') != std::string_view::npos) return Code::kInvalidArgument;
+  IMSS_ASSIGN_OR_RETURN(auto servers, session_.instance(instance_));
+  return Place{std::move(servers), parent, std::string(name)};
+}
+
+// A name whose inode is not there was removed meanwhile, or its data is gone: the next look tells.
+Result<struct stat> FileSystem::lookup(InodeNumber parent, std::string_view name) {
+  if (name.size() > kMaxNameBytes) return Code::kNameTooLong;
+  std::uint64_t lost = 0;
+  for (;;) {
+    IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, session_.names().lookup(parent, name));
+    auto status = status_of(entry);
+    if (status.ok()) remember(entry);
+    if (status.code() != Code::kNotFound) return status;
+    if (entry.id == lost) return Code::kIo;
+    lost = entry.id;
+  }
+}
+
+Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::string_view name, int flags,
+                                                     std::uint32_t mode, Owner owner, struct stat* status) {
+  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+  client::DatasetOptions options;
+  options.policy = options_.policy;
+  options.block_bytes = options_.block_bytes;
+  options.replicas = options_.replicas;
+  options.mode = mode & 07777;
+  options.uid = owner.uid;
+  options.gid = owner.gid;
+  for (;;) {
+    auto entry = session_.create_at(where, options);
+    if (entry.code() == Code::kExists && (flags & O_EXCL) == 0) {
+      entry = session_.names().lookup(parent, name);
+      if (entry.code() == Code::kNotFound) continue;  // removed meanwhile
+    }
+    IMSS_RETURN_IF_ERROR(entry.status());
+    auto file = open_entry(*entry, flags);
+    if (file.code() == Code::kNotFound) {
+      // Removed meanwhile, unless the name is still there.
+      const auto now = session_.names().lookup(parent, name);
+      if (now.ok() && now->id == entry->id) return Code::kIo;
+      continue;
+    }
+    IMSS_RETURN_IF_ERROR(file.status());
+    IMSS_ASSIGN_OR_RETURN(*status, status_of(*entry));
+    remember(*entry);
+    return file;
+  }
+}
+
+Result<struct stat> FileSystem::make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode) {
+  IMSS_RETURN_IF_ERROR(place(parent, name).status());
+  IMSS_RETURN_IF_ERROR(session_.names().make_directory(parent, name, mode & 07777));
+  return lookup(parent, name);
+}
+
+Result<struct stat> FileSystem::make_symlink(InodeNumber parent, std::string_view name, const std::string& target,
+                                             Owner owner) {
+  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+  client::DatasetOptions options;
+  options.uid = owner.uid;
+  options.gid = owner.gid;
+  IMSS_RETURN_IF_ERROR(session_.symlink_at(where, target, options));
+  return lookup(parent, name);
+}
+
+Result<struct stat> FileSystem::link(InodeNumber number, InodeNumber parent, std::string_view name) {
+  if (number == root_) return Status::from_errno(EPERM, "link");
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  if (entry.type == NodeType::kDirectory) return Status::from_errno(EPERM, "link");
+  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+  IMSS_RETURN_IF_ERROR(session_.link_at(entry, where));
+  return lookup(parent, name);
+}
+
+Status FileSystem::unlink(InodeNumber parent, std::string_view name) {
+  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+  return session_.unlink_at(where);
+}
+
+Status FileSystem::remove_directory(InodeNumber parent, std::string_view name) {
+  IMSS_RETURN_IF_ERROR(place(parent, name).status());
+  return session_.names().remove_directory(parent, name);
+}
+
+Status FileSystem::rename(Name from, Name to, unsigned flags) {
+  if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) return Code::kInvalidArgument;
+  const bool no_replace = flags != 0;
+  IMSS_ASSIGN_OR_RETURN(const Place source, place(from.parent, from.name));
+  IMSS_ASSIGN_OR_RETURN(const Place target, place(to.parent, to.name));
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo moved, session_.names().lookup(from.parent, from.name));
+  const auto present = session_.names().lookup(to.parent, to.name);
+  // Two names of one file both stay.
+  if (present.ok() && present->id == moved.id) return no_replace ? Status(Code::kExists) : Status();
+  return session_.rename_at(source, target, no_replace);
+}
+
+}  // namespace imss::posix

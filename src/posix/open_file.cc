@@ -1,0 +1,40 @@
+// Open files: bytes.
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "posix/file_system.h"
+
+namespace imss::posix {
+
+OpenFile::~OpenFile() {
+  // A server that is gone has nothing to close; at any other the opening is swept with the process.
+  [[maybe_unused]] const Status released = session_.release(handle_);
+}
+
+Result<std::size_t> OpenFile::read(std::uint64_t offset, std::span<std::byte> out) {
+  if ((flags_ & O_ACCMODE) == O_WRONLY) return Code::kBadHandle;
+  return session_.read_at(*dataset_, offset, out);
+}
+
+Result<std::size_t> OpenFile::write(std::uint64_t offset, std::span<const std::byte> data) {
+  if ((flags_ & O_ACCMODE) == O_RDONLY) return Code::kBadHandle;
+  if (data.empty()) return std::size_t{0};
+  if (offset > store::kSizeMask - data.size()) return Status::from_errno(EFBIG, "write");
+  if ((flags_ & O_APPEND) != 0) {
+    IMSS_RETURN_IF_ERROR(session_.append(*dataset_, data).status());
+  } else {
+    IMSS_RETURN_IF_ERROR(session_.write_at(*dataset_, offset, data));
+  }
+  // The write has stamped the time: closing must not do it again, over a time that was set since.
+  dataset_->wrote = false;
+  return data.size();
+}
+
+Status OpenFile::truncate(std::uint64_t size) {
+  if ((flags_ & O_ACCMODE) == O_RDONLY) return Code::kInvalidArgument;
+  if (size > store::kSizeMask) return Status::from_errno(EFBIG, "truncate");
+  return session_.truncate(*dataset_, size);
+}
+
+}  // namespace imss::posix
