@@ -8,6 +8,7 @@ set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/base/config.cc APPEND PROPERTY
 set(imss_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/imss)
 install(TARGETS imss_shared imss_static EXPORT imss_targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS imss_net LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(EXISTS ${PROJECT_SOURCE_DIR}/include/imss)
   install(DIRECTORY include/imss DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
 endif()

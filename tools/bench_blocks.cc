@@ -48,12 +48,6 @@ Row row_of(const BlockCase& block_case, const std::string& group, const std::str
   return row;
 }
 
-// A session for all workers where they are threads.
-Result<std::unique_ptr<client::Session>> session_for(const BlockCase& block_case) {
-  if (block_case.kind == WorkerKind::kProcesses) return std::unique_ptr<client::Session>();
-  return BenchStore::connect();
-}
-
 std::uint64_t blocks_in(const BlockCase& block_case) {
   return std::max<std::uint64_t>(1, block_case.working_set_bytes / block_case.block_bytes);
 }
@@ -72,6 +66,18 @@ std::vector<Contender> warm_contenders(std::shared_ptr<BlockWorker> worker, Dire
           {"memcpy", [worker](std::uint64_t n) { return worker->copy_out(n); }, locate}};
 }
 
+std::vector<Contender> list_contenders(std::shared_ptr<BlockWorker> worker, Direction direction) {
+  const auto locate = [worker](std::uint64_t) { return worker->locate(); };
+  if (direction == Direction::kSet) {
+    return {{"set_datav", [worker](std::uint64_t n) { return worker->set_list(n); }, {}},
+            {"pwritev", [worker](std::uint64_t n) { return worker->file_write_list(n); }, {}},
+            {"memcpy", [worker](std::uint64_t n) { return worker->copy_in_list(n); }, locate}};
+  }
+  return {{"get_datav", [worker](std::uint64_t n) { return worker->get_list(n); }, {}},
+          {"preadv", [worker](std::uint64_t n) { return worker->file_read_list(n); }, {}},
+          {"memcpy", [worker](std::uint64_t n) { return worker->copy_out_list(n); }, locate}};
+}
+
 // Memory of the data server's segment.
 struct Memory {
   double all = 0;
@@ -80,7 +86,7 @@ struct Memory {
 
 Result<Memory> memory_of(client::Session& session) {
   IMSS_ASSIGN_OR_RETURN(const auto servers, session.instance(kInstance));
-  const auto& block = servers->stores[0]->segment().super();
+  const auto& block = servers->mapped[0]->segment().super();
   Memory memory;
   memory.all = static_cast<double>(block.used_bytes.load());
   memory.in_use = memory.all;
@@ -98,7 +104,7 @@ Result<Memory> memory_of(client::Session& session) {
 
 Status measure_overhead(const BenchStore& store, const BlockCase& block_case, Report& report) {
   IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
-  IMSS_ASSIGN_OR_RETURN(const auto worker, BlockWorker::make(store, block_case, session.get(), 0));
+  IMSS_ASSIGN_OR_RETURN(const auto worker, BlockWorker::make(store, block_case, 0));
   IMSS_RETURN_IF_ERROR(worker->create(blocks_in(block_case)));
   IMSS_ASSIGN_OR_RETURN(const Memory before, memory_of(*session));
   IMSS_RETURN_IF_ERROR(worker->set(blocks_in(block_case)));
@@ -112,16 +118,39 @@ Status measure_overhead(const BenchStore& store, const BlockCase& block_case, Re
   return {};
 }
 
+Status measure_lists(const BenchStore& store, const BlockCase& wanted, Report& report) {
+  BlockCase block_case = wanted;
+  block_case.working_set_bytes -=
+      block_case.working_set_bytes % (kListBlocks * block_case.block_bytes);
+  for (const Direction direction : {Direction::kSet, Direction::kGet}) {
+    const bool sets = direction == Direction::kSet;
+    auto result =
+        run_race(race_options(block_case), [&](unsigned index) -> Result<std::vector<Contender>> {
+          IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
+                                BlockWorker::make(store, block_case, index));
+          IMSS_RETURN_IF_ERROR(worker->create(blocks_in(block_case)));
+          IMSS_RETURN_IF_ERROR(worker->populate());
+          IMSS_RETURN_IF_ERROR(worker->locate());
+          return list_contenders(std::move(worker), direction);
+        });
+    if (!result.ok()) return result.status();
+    Row row = row_of(block_case, "Lists of 64 blocks that exist, beside pwritev and preadv",
+                     sets ? "set_datav 64 x" : "get_datav 64 x", *result);
+    row.bytes *= kListBlocks;
+    report.add(std::move(row));
+  }
+  return {};
+}
+
 Status measure_warm(const BenchStore& store, const BlockCase& block_case, Report& report) {
   std::string group = "Blocks that exist, " + format_size(block_case.working_set_bytes) +
                       " per worker, " + (block_case.random ? "at random" : "in order");
-  IMSS_ASSIGN_OR_RETURN(const auto session, session_for(block_case));
   for (const Direction direction : {Direction::kSet, Direction::kGet}) {
     const char* verb = direction == Direction::kSet ? "set" : "get";
     auto result =
         run_race(race_options(block_case), [&](unsigned index) -> Result<std::vector<Contender>> {
           IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
-                                BlockWorker::make(store, block_case, session.get(), index));
+                                BlockWorker::make(store, block_case, index));
           IMSS_RETURN_IF_ERROR(worker->create(blocks_in(block_case)));
           IMSS_RETURN_IF_ERROR(worker->populate());
           IMSS_RETURN_IF_ERROR(worker->locate());
@@ -169,7 +198,7 @@ Result<std::vector<Contender>> new_memory_contenders(const BenchStore& store,
                                                      std::uint64_t most_bytes) {
   // A worker of its own for the file, so that each goes on where it was.
   IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> writer,
-                        BlockWorker::make(store, block_case, &worker->session(), 1));
+                        BlockWorker::make(store, block_case, 1));
   const std::uint64_t blocks = most_bytes / block_case.block_bytes;
   IMSS_RETURN_IF_ERROR(worker->create(blocks));
   IMSS_RETURN_IF_ERROR(writer->create(blocks));
@@ -238,7 +267,6 @@ void touch_memory(std::uint64_t bytes) {
 }  // namespace
 
 Status measure_first_write(const BenchStore& store, const BlockCase& block_case, Report& report) {
-  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
   RaceOptions options = race_options(block_case);
   options.most_operations = std::max<std::uint64_t>(1, kNewBytesPerRound / block_case.block_bytes);
   // The calibration writes up to eight times a round's bytes, the warm-up one round.
@@ -247,7 +275,7 @@ Status measure_first_write(const BenchStore& store, const BlockCase& block_case,
   touch_memory(3 * most_bytes);
   const auto fresh = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
     IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
-                          BlockWorker::make(store, block_case, session.get(), index));
+                          BlockWorker::make(store, block_case, index));
     return new_memory_contenders(store, block_case, std::move(worker), most_bytes);
   });
   if (!fresh.ok()) return fresh.status();
@@ -256,7 +284,7 @@ Status measure_first_write(const BenchStore& store, const BlockCase& block_case,
   const std::uint64_t blocks = std::exchange(options.most_operations, 4);
   const auto recycled = run_race(options, [&](unsigned index) -> Result<std::vector<Contender>> {
     IMSS_ASSIGN_OR_RETURN(std::shared_ptr<BlockWorker> worker,
-                          BlockWorker::make(store, block_case, session.get(), index));
+                          BlockWorker::make(store, block_case, index));
     return recycled_contenders(store.folder() + "/recycled", std::move(worker), blocks);
   });
   if (!recycled.ok()) return recycled.status();
@@ -284,13 +312,13 @@ Status in_child(const std::function<Status()>& body) {
 }
 
 Status read_dataset(const std::string& name, std::span<std::byte> buffer, std::uint64_t blocks) {
-  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
-  IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session->open(uri_of(name)));
-  IMSS_ASSIGN_OR_RETURN(client::Dataset* const dataset, session->find(handle));
+  IMSS_ASSIGN_OR_RETURN(const auto client, ClientProcess::join());
+  const std::int32_t id = open_dataset(format_uri(uri_of(name)).c_str());
+  IMSS_RETURN_IF_ERROR(answer_of(id));
   for (std::uint64_t block = 1; block <= blocks; ++block) {
-    IMSS_RETURN_IF_ERROR(session->get(*dataset, block, 0, buffer));
+    IMSS_RETURN_IF_ERROR(answer_of(get_data(id, static_cast<std::int32_t>(block), buffer.data())));
   }
-  return session->release(handle);
+  return answer_of(release_dataset(id));
 }
 
 Status read_file(const std::string& path, std::span<std::byte> buffer, std::uint64_t blocks) {
@@ -308,12 +336,13 @@ Status read_file(const std::string& path, std::span<std::byte> buffer, std::uint
 }  // namespace
 
 Status measure_fresh_process(const BenchStore& store, const BlockCase& block_case, Report& report) {
-  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
   IMSS_ASSIGN_OR_RETURN(const std::shared_ptr<BlockWorker> worker,
-                        BlockWorker::make(store, block_case, session.get(), 0));
+                        BlockWorker::make(store, block_case, 0));
   const std::uint64_t blocks = blocks_in(block_case);
   IMSS_RETURN_IF_ERROR(worker->create(blocks));
   IMSS_RETURN_IF_ERROR(worker->populate());
+  // So that the processes below have nothing of this one's connection.
+  IMSS_RETURN_IF_ERROR(worker->leave());
   const std::string path = store.folder() + "/worker0";
   RaceOptions options = race_options(block_case);
   options.kind = WorkerKind::kThreads;
@@ -335,6 +364,7 @@ Status measure_fresh_process(const BenchStore& store, const BlockCase& block_cas
          },
          {}}};
   });
+  IMSS_RETURN_IF_ERROR(worker->come_back());
   if (!result.ok()) return result.status();
   Row row = row_of(block_case,
                    "A process that starts, reads " + format_size(block_case.working_set_bytes) +

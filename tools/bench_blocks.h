@@ -24,6 +24,8 @@ struct BlockCase {
 
 // set and get over blocks that exist and are warm.
 Status measure_warm(const BenchStore& store, const BlockCase& block_case, Report& report);
+// The same with lists of blocks. REQUIRES: workers that are threads, in order.
+Status measure_lists(const BenchStore& store, const BlockCase& block_case, Report& report);
 // What stored blocks cost beyond their content. REQUIRES: a store that has held no blocks before,
 // because its tables keep their size.
 Status measure_overhead(const BenchStore& store, const BlockCase& block_case, Report& report);

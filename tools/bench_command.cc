@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/size.h"
 #include "bench_blocks.h"
+#include "bench_growth.h"
 #include "bench_names.h"
 #include "bench_race.h"
 #include "bench_references.h"
@@ -47,6 +49,8 @@ struct Options {
   bool references = false;
   bool names = true;
   bool json = false;
+  // Stored bytes to measure growth with; 0: left out. Without a wish as much as is free.
+  std::optional<std::uint64_t> growth_bytes;
 };
 
 struct ContextFree {
@@ -83,6 +87,7 @@ struct RawOptions {
   gchar* threads = nullptr;
   gchar* processes = nullptr;
   gchar* working_set = nullptr;
+  gchar* growth_bytes = nullptr;
   gboolean quick = FALSE;
   gboolean attached = FALSE;
   gboolean detached = FALSE;
@@ -91,7 +96,7 @@ struct RawOptions {
   gboolean json = FALSE;
 
   ~RawOptions() {
-    for (gchar* text : {sizes, threads, processes, working_set}) g_free(text);
+    for (gchar* text : {sizes, threads, processes, working_set, growth_bytes}) g_free(text);
   }
 };
 
@@ -107,6 +112,15 @@ Status take(const RawOptions& raw, Options& options) {
   std::vector<std::uint64_t> working_set = {options.working_set};
   IMSS_RETURN_IF_ERROR(parse_list(raw.working_set, 64 * kGiB, &working_set));
   options.working_set = working_set.front();
+  if (raw.growth_bytes != nullptr) {
+    IMSS_ASSIGN_OR_RETURN(options.growth_bytes, imss::parse_size(raw.growth_bytes));
+    if (*options.growth_bytes != 0 && *options.growth_bytes < 2 * imss::bench::kGrowthFrom)
+      return Status(imss::Code::kInvalidArgument, "--growth-bytes is 0 or at least 2GiB");
+  } else if (options.quick) {
+    options.growth_bytes = 0;
+  }
+  if (std::ranges::any_of(options.sizes, [](std::uint64_t bytes) { return bytes % kKiB != 0; }))
+    return Status(imss::Code::kInvalidArgument, "block sizes are whole numbers of KiB");
   options.attached = raw.attached != FALSE || raw.detached == FALSE;
   options.detached = raw.detached != FALSE || raw.attached == FALSE;
   options.references = raw.references != FALSE;
@@ -126,6 +140,9 @@ int read_options(int argc, char** argv, Options& options) {
        "LIST"},
       {"working-set", 'w', 0, G_OPTION_ARG_STRING, &raw.working_set,
        "What each worker goes through (64MiB)", "SIZE"},
+      {"growth-bytes", 'g', 0, G_OPTION_ARG_STRING, &raw.growth_bytes,
+       "How much to store to see what growth costs (16GiB, or half of what is free; 0: not)",
+       "SIZE"},
       {"quick", 'q', 0, G_OPTION_ARG_NONE, &raw.quick, "Fewer rounds, less memory", nullptr},
       {"attached", 'a', 0, G_OPTION_ARG_NONE, &raw.attached, "Only with servers in this process",
        nullptr},
@@ -210,18 +227,30 @@ Status measure_single(const BenchStore& store, const Options& options, Report& r
   IMSS_RETURN_IF_ERROR(measure_overhead(store, overhead, report));
   IMSS_RETURN_IF_ERROR(measure_warm(store, block_case, report));
   block_case.random = false;
+  block_case.working_set_bytes = options.working_set;
+  report.progress("lists of blocks");
+  IMSS_RETURN_IF_ERROR(measure_lists(store, block_case, report));
   for (const std::uint64_t bytes : options.sizes) {
     block_case.block_bytes = bytes;
     report.progress("new blocks of " + imss::format_size(bytes));
     IMSS_RETURN_IF_ERROR(measure_first_write(store, block_case, report));
   }
-  block_case.working_set_bytes = options.working_set;
   for (const std::uint64_t bytes : options.sizes) {
     block_case.block_bytes = bytes;
     report.progress("a fresh process, blocks of " + imss::format_size(bytes));
     IMSS_RETURN_IF_ERROR(measure_fresh_process(store, block_case, report));
   }
   return {};
+}
+
+Status measure_growth_here(const Options& options, Report& report) {
+  const std::uint64_t bytes = options.growth_bytes.value_or(imss::bench::growth_bytes_here());
+  if (bytes == 0 && options.growth_bytes) return {};
+  if (bytes < 2 * imss::bench::kGrowthFrom) {
+    report.note("growth from 1 GiB on is left out: less than 4 GiB of memory are free");
+    return {};
+  }
+  return imss::bench::measure_growth(bytes, options.rounds, report);
 }
 
 Status measure(const Options& options, Report& report) {
@@ -244,7 +273,7 @@ Status measure(const Options& options, Report& report) {
           imss::bench::measure_references(*store, {4 * kKiB, 64 * kKiB}, options.rounds, report));
     }
   }
-  return {};
+  return measure_growth_here(options, report);
 }
 
 }  // namespace

@@ -147,8 +147,8 @@ Status measure_action(Names& datasets, Names& files, Action action, std::uint64_
 // Bytes of both servers' segments.
 Result<std::uint64_t> used_bytes(client::Session& session) {
   IMSS_ASSIGN_OR_RETURN(const auto servers, session.instance(kInstance));
-  return servers->stores[0]->segment().super().used_bytes.load() +
-         session.names().segment().super().used_bytes.load();
+  return servers->mapped[0]->segment().super().used_bytes.load() +
+         session.metadata_segment()->super().used_bytes.load();
 }
 
 }  // namespace

@@ -219,11 +219,10 @@ Status measure_one(const BenchStore& store, const Server& server, std::uint64_t 
     return {};
   }
   IMSS_RETURN_IF_ERROR((*connection)->set((*connection)->keys()));
-  IMSS_ASSIGN_OR_RETURN(const auto session, BenchStore::connect());
   BlockCase wanted;
   wanted.block_bytes = bytes;
   IMSS_ASSIGN_OR_RETURN(const std::shared_ptr<BlockWorker> worker,
-                        BlockWorker::make(store, wanted, session.get(), 0));
+                        BlockWorker::make(store, wanted, 0));
   IMSS_RETURN_IF_ERROR(worker->create(kWorkingSet / bytes));
   IMSS_RETURN_IF_ERROR(worker->populate());
   RaceOptions options;

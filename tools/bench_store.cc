@@ -16,7 +16,6 @@ namespace imss::bench {
 namespace {
 
 constexpr std::uint16_t kDataPort = 5555;
-constexpr std::uint16_t kMetadataPort = 5569;
 
 }  // namespace
 

@@ -20,6 +20,7 @@
 namespace imss::bench {
 
 inline constexpr const char* kInstance = "bench";
+inline constexpr std::uint16_t kMetadataPort = 5569;
 
 struct StoreOptions {
   std::uint64_t data_bytes = 0;

@@ -7,6 +7,8 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "check_export.h"
+#include "client/local_host.h"
 #include "common_output.h"
 #include "common_session.h"
 #include "metadata/reach.h"
@@ -22,6 +24,7 @@ using segment::CheckReport;
 struct Options {
   bool repair = false;
   bool json = false;
+  std::string folder;  // to export into
 };
 
 // What was found in one segment.
@@ -31,6 +34,15 @@ struct Finding {
   segment::Role role = segment::Role::kData;
   CheckReport report;
 };
+
+// Of the first of several metadata servers only: from it the others are found.
+std::vector<std::string> metadata_segments() {
+  std::vector<std::string> names = segment::list_files();
+  std::erase_if(names, [](const std::string& name) {
+    return !name.starts_with("imss-metadata-") || !name.ends_with("-0");
+  });
+  return names;
+}
 
 bool sound(const Finding& finding) { return finding.status.ok() && finding.report.clean(); }
 
@@ -52,15 +64,24 @@ Finding check_one(const std::string& name, const Options& options) {
   return finding;
 }
 
-// The segments of an instance's servers on this node, and of its metadata server.
+// The segments of an instance's servers on this node, and of its metadata servers.
 Status add_instance(client::Session& session, const std::string& name,
                     std::vector<std::string>* segments) {
   IMSS_ASSIGN_OR_RETURN(const auto instance, session.names().instance(name));
   IMSS_ASSIGN_OR_RETURN(const auto servers, session.names().servers());
-  segments->push_back(session.names().segment().name());
+  for (const auto& names : session.mapped_names()) segments->push_back(names->segment().name());
+  for (const metadata::MapServer& server : session.known_map().servers) {
+    if (client::is_local_host(server.host)) continue;
+    std::fprintf(stderr, "imss check: metadata server %u is on %s; check it there\n", server.index,
+                 server.host.c_str());
+  }
   for (const metadata::ServerInfo& server : servers) {
-    if (std::ranges::count(instance.servers, server.id) != 0) {
+    if (std::ranges::count(instance.servers, server.id) == 0) continue;
+    if (client::is_local_host(server.host)) {
       segments->push_back(server.segment_name);
+    } else {
+      std::fprintf(stderr, "imss check: data server %u is on %s; check it there\n", server.id,
+                   server.host.c_str());
     }
   }
   return {};
@@ -134,6 +155,64 @@ void add_json(const Finding& finding, Json* json) {
   json->end_array().end_object();
 }
 
+void print_export(const ExportReport& report, const Options& options) {
+  if (options.json) {
+    Json json;
+    json.begin_object().key("datasets").value(report.datasets).key("bytes").value(report.bytes);
+    json.key("incomplete").begin_array();
+    for (const std::string& sentence : report.incomplete) json.value(sentence);
+    json.end_array().key("notes").begin_array();
+    for (const std::string& sentence : report.notes) json.value(sentence);
+    json.end_array().end_object().print();
+    return;
+  }
+  std::printf("%llu datasets, %s, written into %s\n",
+              static_cast<unsigned long long>(report.datasets), format_size(report.bytes).c_str(),
+              options.folder.c_str());
+  for (const std::string& sentence : report.notes) std::printf("  note: %s\n", sentence.c_str());
+  for (const std::string& sentence : report.incomplete)
+    std::printf("  not written: %s\n", sentence.c_str());
+}
+
+// The instance of a URI is looked for in every metadata server's segment of the node.
+Status export_instance(const std::string& name, const Options& options, ExportReport* report) {
+  Status status(Code::kNotFound,
+                "there is no instance imss://" + name + " in the segments of this node");
+  for (const std::string& segment : metadata_segments()) {
+    const Status exported = export_segment(segment, &name, options.folder, report);
+    if (exported.ok()) return exported;
+    if (exported.code() != Code::kNotFound) status = exported;
+  }
+  return status;
+}
+
+int run_export(const CommandLine& line, const Connection& connection, const Options& options) {
+  if (options.repair)
+    return usage_error(line.program(), "--export changes nothing, so it goes without --repair");
+  std::vector<std::string> wanted = line.arguments();
+  if (wanted.empty()) wanted = metadata_segments();
+  if (wanted.empty())
+    return fail(line.program(), "there is no metadata server's segment on this node");
+  ExportReport report;
+  bool complete = true;
+  for (const std::string& argument : wanted) {
+    Status status;
+    if (argument.starts_with(kUriScheme)) {
+      const auto uri = connection.uri(argument);
+      if (!uri) return kExitUsage;
+      status = export_instance(uri->instance, options, &report);
+    } else {
+      status = export_segment(argument.substr(argument.rfind('/') + 1), nullptr, options.folder,
+                              &report);
+    }
+    if (status.ok()) continue;
+    complete = false;
+    fail(line.program(), status);
+  }
+  print_export(report, options);
+  return complete && report.incomplete.empty() ? kExitOk : kExitFailed;
+}
+
 }  // namespace
 
 int run_check(int argc, char** argv) {
@@ -142,13 +221,18 @@ int run_check(int argc, char** argv) {
                    "dead server:\nof those named, of the servers of an instance, or of all on "
                    "this node.",
                    "Examples:\n  imss check\n  imss check imss://x\n  imss check "
-                   "/dev/shm/imss-data-5555-0");
+                   "/dev/shm/imss-data-5555-0\n  imss check --export rescued imss://x");
   Options options;
   line.flag("repair", 'r', "Return leaked memory; nobody but its server may use the segment",
             &options.repair);
+  line.text(
+      "export", 'x', "DIR",
+      "Write the datasets of instances, or of metadata servers' segments, into files below DIR",
+      &options.folder);
   line.flag("json", 'j', "Print JSON", &options.json);
   Connection connection(line);
   if (const auto code = line.parse(argc, argv)) return *code;
+  if (!options.folder.empty()) return run_export(line, connection, options);
   std::vector<std::string> segments;
   if (const auto code = choose(line, connection, &segments)) return *code;
   int code = kExitOk;

@@ -1,5 +1,7 @@
 #include "common_session.h"
 
+#include <algorithm>
+
 #include <utility>
 
 #include "base/host_file.h"
@@ -18,20 +20,20 @@ std::optional<int> Connection::open() {
   auto config = Config::load();
   if (!config.ok()) return fail(line_.program(), config.status());
   config_ = std::move(*config);
-  client::ConnectOptions options;
   if (!host_.empty()) {
-    options.hosts = {host_};
+    options_.hosts = {Host{host_, 0}};
   } else if (const std::string& path = config_.text(ConfigKey::kMetadataHostfile); !path.empty()) {
     auto hosts = read_host_file(path);
     if (!hosts.ok()) return fail(line_.program(), hosts.status());
-    for (const Host& host : *hosts) options.hosts.push_back(host.name);
+    options_.hosts = std::move(*hosts);
   } else {
-    options.hosts = {"localhost"};
+    options_.hosts = {Host{"localhost", 0}};
   }
   const std::uint64_t port = port_ != 0 ? port_ : config_.integer(ConfigKey::kMetadataPort);
-  options.port = static_cast<std::uint16_t>(port);
+  options_.port = static_cast<std::uint16_t>(port);
+  options_.key_file = config_.text(ConfigKey::kKeyFile);
   segment::set_deadline_ms(static_cast<int>(config_.integer(ConfigKey::kDeadline) * 1000));
-  auto session = client::Session::connect(options);
+  auto session = client::Session::connect(options_);
   if (session.ok()) {
     session_ = std::move(*session);
     return std::nullopt;
@@ -47,7 +49,10 @@ std::optional<Uri> Connection::uri(const std::string& text) const {
 }
 
 int Connection::fail_at(const Uri& uri, const Status& status) const {
-  return fail(line_.program(), concat(format_uri(uri), ": ", status.message()));
+  // Most sentences name it themselves.
+  const std::string name = format_uri(uri);
+  if (status.message().find(name) != std::string::npos) return fail(line_.program(), status.message());
+  return fail(line_.program(), concat(name, ": ", status.message()));
 }
 
 Uri child_of(const Uri& directory, std::string_view name) {
@@ -55,6 +60,12 @@ Uri child_of(const Uri& directory, std::string_view name) {
   if (!child.path.empty()) child.path += '/';
   child.path += name;
   return child;
+}
+
+std::uint64_t blocks_at_once(std::uint64_t block_bytes) {
+  constexpr std::uint64_t kBytes = 16 << 20;
+  constexpr std::uint64_t kMost = 64;
+  return std::clamp<std::uint64_t>(kBytes / std::max<std::uint64_t>(block_bytes, 1), 1, kMost);
 }
 
 std::string_view base_name(const Uri& uri) {

@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/text.h"
 #include "common_program.h"
@@ -41,21 +45,71 @@ std::string read_to_end(int fd) {
 }
 
 // The first process: waits for the daemon's report and ends with its outcome.
-[[noreturn]] void end_with_report(std::string_view program, int fd) {
+[[noreturn]] void end_with_report(std::string_view program, int fd, std::string_view label) {
   const ReadyReport report = parse_report(read_to_end(fd));
+  if (!label.empty()) {
+    const Status status = write_all(STDOUT_FILENO, concat(label, " ", format_report(report)));
+    ::_exit(status.ok() ? kExitOk : kExitFailed);
+  }
   if (report.ready) ::_exit(kExitOk);
   fail(program, report.sentence);
   ::_exit(kExitFailed);
 }
 
-void close_all_but(int keep_fd) {
-  constexpr unsigned kFirst = STDERR_FILENO + 1;
-  const auto keep = static_cast<unsigned>(keep_fd);
-  if (keep > kFirst) ::close_range(kFirst, keep - 1, 0);
-  ::close_range(keep + 1, UINT_MAX, 0);
+void close_all_but(int keep, int keep_too) {
+  unsigned first = STDERR_FILENO + 1;
+  for (const int kept : {std::min(keep, keep_too), std::max(keep, keep_too)}) {
+    const auto next = static_cast<unsigned>(kept);
+    if (next > first) ::close_range(first, next - 1, 0);
+    first = std::max(first, next + 1);
+  }
+  ::close_range(first, UINT_MAX, 0);
+}
+
+// Null as standard streams, no descriptor but the standard ones and the two given, and no folder
+// that somebody may want to unmount. Both are out of the way of the standard streams.
+Status leave_terminal(int keep, int keep_too) {
+  const int null = ::open("/dev/null", O_RDWR);
+  if (null < 0 || ::chdir("/") != 0) return Status::from_errno(errno, "cannot leave the terminal");
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, stream);
+  close_all_but(keep, keep_too);
+  return {};
+}
+
+// The process between: the daemon's parent, which alone hears how it ended. It passes the report
+// on, or says what became of a daemon that ended without one.
+[[noreturn]] void pass_report_on(pid_t daemon, int from, int to) {
+  // It is no server, and whoever looks for those must not find it.
+  ::prctl(PR_SET_NAME, "imss-starting");
+  // It need not succeed: this process ends before anybody could mind.
+  static_cast<void>(leave_terminal(from, to));
+  std::string report = read_to_end(from);
+  int wait_status = 0;
+  if (report.empty() && ::waitpid(daemon, &wait_status, 0) == daemon) {
+    report = format_report(
+        {.sentence = concat(parse_report("").sentence, ": it ", how_it_ended(wait_status))});
+  }
+  ::_exit(write_all(to, report).ok() ? kExitOk : kExitFailed);
+}
+
+// There will be no daemon; errno says why.
+[[noreturn]] void report_error(int to) {
+  const Status status = Status::from_errno(errno, "cannot start a process");
+  static_cast<void>(write_all(to, format_report({.sentence = status.message()})));
+  ::_exit(kExitFailed);
 }
 
 }  // namespace
+
+std::string how_it_ended(int wait_status) {
+  if (!WIFSIGNALED(wait_status))
+    return concat("ended with exit code ", std::to_string(WEXITSTATUS(wait_status)));
+  const int number = WTERMSIG(wait_status);
+  const char* const name = ::sigabbrev_np(number);
+  return concat("was ended by signal ", std::to_string(number),
+                name != nullptr ? concat(" (SIG", name, ")") : "",
+                WCOREDUMP(wait_status) ? " and left a core file" : "");
+}
 
 Result<int> lock_pid_file(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -105,7 +159,7 @@ ReadyReport parse_report(std::string_view line) {
   return report;
 }
 
-Result<int> daemonize(std::string_view program, int keep_fd) {
+Result<int> daemonize(std::string_view program, int keep_fd, std::string_view label) {
   int ends[2] = {-1, keep_fd};
   if (keep_fd < 0 && ::pipe2(ends, O_CLOEXEC) != 0) return Status::from_errno(errno, "pipe");
   const pid_t first = ::fork();
@@ -113,20 +167,24 @@ Result<int> daemonize(std::string_view program, int keep_fd) {
   if (first > 0) {
     if (keep_fd >= 0) ::_exit(kExitOk);
     ::close(ends[1]);
-    end_with_report(program, ends[0]);
+    end_with_report(program, ends[0], label);
   }
   ::setsid();
+  // Out of the way of the standard streams, should it be one of them.
+  constexpr int kLeast = STDERR_FILENO + 1;
+  const int outer = ::fcntl(ends[1], F_DUPFD_CLOEXEC, kLeast);
+  int inner[2];
+  if (outer < 0 || ::pipe2(inner, O_CLOEXEC) != 0) report_error(ends[1]);
+  for (int& end : inner) end = ::fcntl(end, F_DUPFD_CLOEXEC, kLeast);
   // Not a session leader any more: opening a terminal never makes it the controlling one.
   const pid_t second = ::fork();
-  if (second != 0) ::_exit(second < 0 ? kExitFailed : kExitOk);
-  // Out of the way of the standard streams, should it be one of them.
-  const int report_fd = ::fcntl(ends[1], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  const int null = ::open("/dev/null", O_RDWR);
-  if (report_fd < 0 || null < 0 || ::chdir("/") != 0)
-    return Status::from_errno(errno, "cannot leave the terminal");
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, stream);
-  close_all_but(report_fd);
-  return report_fd;
+  if (second < 0 || inner[0] < 0 || inner[1] < 0) report_error(outer);
+  if (second > 0) {
+    ::close(inner[1]);
+    pass_report_on(second, inner[0], outer);
+  }
+  IMSS_RETURN_IF_ERROR(leave_terminal(inner[1], inner[1]));
+  return inner[1];
 }
 
 Status redirect_output(const std::string& path) {

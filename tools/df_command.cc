@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/size.h"
+#include "client/local_host.h"
 #include "common_output.h"
 #include "common_servers.h"
 #include "common_session.h"
@@ -14,7 +15,7 @@ namespace {
 struct Row {
   std::string instance;
   metadata::ServerInfo server;
-  bool known = false;  // its segment is on this node
+  bool known = false;  // its segment is on this node, or it answered
   std::uint64_t capacity_bytes = 0;
   std::uint64_t used_bytes = 0;   // by contents and tables
   std::uint64_t ready_bytes = 0;  // obtained, and free for new contents
@@ -71,7 +72,28 @@ void print_json(const std::vector<Row>& rows) {
   json.end_array().print();
 }
 
-Status add_instance(client::Session& session, const std::string& name, std::vector<Row>* rows) {
+// Servers on other nodes say themselves what they use; what they have ready counts as used.
+Status ask_others(const std::string& key_file, std::vector<Row>* rows) {
+  std::vector<client::ServerAddress> addresses;
+  std::vector<Row*> asked;
+  for (Row& row : *rows) {
+    if (row.known || client::is_local_host(row.server.host)) continue;
+    addresses.push_back({row.server.host, static_cast<std::uint16_t>(row.server.port)});
+    asked.push_back(&row);
+  }
+  if (asked.empty()) return {};
+  IMSS_ASSIGN_OR_RETURN(const auto answers, client::ask_status(addresses, key_file, kAnswerMs));
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    if (!answers[i]) continue;
+    asked[i]->known = true;
+    asked[i]->capacity_bytes = answers[i]->capacity_bytes;
+    asked[i]->used_bytes = answers[i]->used_bytes;
+  }
+  return {};
+}
+
+Status add_instance(client::Session& session, const std::string& name, const std::string& key_file,
+                    std::vector<Row>* rows) {
   IMSS_ASSIGN_OR_RETURN(const auto instance, session.names().instance(name));
   IMSS_ASSIGN_OR_RETURN(const auto servers, session.names().servers());
   for (const std::uint32_t id : instance.servers) {
@@ -79,7 +101,7 @@ Status add_instance(client::Session& session, const std::string& name, std::vect
       if (server.id == id) rows->push_back(read_row(name, server));
     }
   }
-  return {};
+  return ask_others(key_file, rows);
 }
 
 }  // namespace
@@ -95,19 +117,20 @@ int run_df(int argc, char** argv) {
   Connection connection(line);
   if (const auto code = line.parse(argc, argv)) return *code;
   if (const auto code = connection.open()) return *code;
+  const std::string key_file = connection.config().text(ConfigKey::kKeyFile);
   std::vector<Row> rows;
   int code = kExitOk;
   for (const std::string& argument : line.arguments()) {
     const auto uri = connection.uri(argument);
     if (!uri) return kExitUsage;
-    const Status status = add_instance(connection.session(), uri->instance, &rows);
+    const Status status = add_instance(connection.session(), uri->instance, key_file, &rows);
     if (!status.ok()) code = connection.fail_at(*uri, status);
   }
   if (line.arguments().empty()) {
     const auto instances = connection.session().names().instances();
     if (!instances.ok()) return fail(line.program(), instances.status());
     for (const metadata::InstanceInfo& instance : *instances) {
-      const Status status = add_instance(connection.session(), instance.name, &rows);
+      const Status status = add_instance(connection.session(), instance.name, key_file, &rows);
       if (!status.ok()) code = fail(line.program(), status);
     }
   }

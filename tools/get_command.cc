@@ -24,11 +24,15 @@ Status copy_out(client::Session& session, const Uri& uri, int fd, std::uint64_t 
   Status status = dataset.status();
   if (status.ok()) {
     const std::uint64_t block_bytes = (*dataset)->layout.block_bytes;
-    std::vector<std::byte> block(std::min(block_bytes, std::max<std::uint64_t>(size, 1)));
-    std::uint64_t done = 0;
-    for (std::uint64_t number = 1; done < size && status.ok(); ++number) {
-      const auto part = std::span(block).first(std::min(block_bytes, size - done));
-      status = session.get(**dataset, number, 0, part);
+    const std::uint64_t at_once = blocks_at_once(block_bytes);
+    std::vector<std::byte> buffer(std::min(at_once * block_bytes, std::max<std::uint64_t>(size, 1)));
+    std::uint64_t number = 1;
+    for (std::uint64_t done = 0; done < size && status.ok();) {
+      const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), size - done));
+      std::vector<client::BlockRange> list;
+      for (std::uint64_t at = 0; at < part.size(); at += block_bytes)
+        list.push_back({number++, 0, part.subspan(at, std::min(block_bytes, part.size() - at)), {}});
+      status = session.get_list(**dataset, list);
       if (status.ok()) status = write_all(fd, part);
       done += part.size();
       progress.advance(part.size());
@@ -41,6 +45,15 @@ Status copy_out(client::Session& session, const Uri& uri, int fd, std::uint64_t 
 bool is_directory(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+// Of the dataset that the name stands for, also when it is a symbolic link.
+Result<store::Attributes> attributes_of(client::Session& session, const Uri& uri) {
+  IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session.open(uri));
+  auto dataset = session.dataset(handle);
+  auto attributes = dataset.ok() ? session.attributes(**dataset) : Result<store::Attributes>(dataset.status());
+  if (const Status released = session.release(handle); !released.ok() && attributes.ok()) return released;
+  return attributes;
 }
 
 }  // namespace
@@ -57,10 +70,10 @@ int run_get(int argc, char** argv) {
   if (const auto code = connection.open()) return *code;
   const auto uri = connection.uri(line.arguments()[0]);
   if (!uri) return kExitUsage;
-  const auto node = connection.session().resolve(*uri);
+  const auto node = connection.session().resolve(*uri, true);
   if (!node.ok()) return connection.fail_at(*uri, node.status());
   if (node->directory != 0) return connection.fail_at(*uri, Status(Code::kIsDirectory));
-  const auto attributes = connection.session().attributes(*uri);
+  const auto attributes = attributes_of(connection.session(), *uri);
   if (!attributes.ok()) return connection.fail_at(*uri, attributes.status());
 
   std::string path = line.arguments()[1];

@@ -11,6 +11,8 @@
 #include "config_command.h"
 #include "df_command.h"
 #include "get_command.h"
+#include "keygen_command.h"
+#include "ln_command.h"
 #include "ls_command.h"
 #include "mkdir_command.h"
 #include "mv_command.h"
@@ -20,6 +22,8 @@
 #include "rmdir_command.h"
 #include "stat_command.h"
 #include "status_command.h"
+#include "stop_command.h"
+
 namespace {
 
 struct Command {
@@ -32,6 +36,8 @@ using namespace imss::tools;
 
 constexpr Command kCommands[] = {
     {"status", "servers and instances", run_status},
+    {"stop", "end servers, also those of other nodes", run_stop},
+    {"keygen", "make the keys of an instance", run_keygen},
     {"ls", "list datasets and directories", run_ls},
     {"stat", "what is known about a name", run_stat},
     {"put", "copy a file into the store", run_put},
@@ -39,6 +45,7 @@ constexpr Command kCommands[] = {
     {"rm", "remove datasets", run_rm},
     {"mkdir", "make directories", run_mkdir},
     {"rmdir", "remove empty directories", run_rmdir},
+    {"ln", "give datasets further names, make symbolic links", run_ln},
     {"mv", "rename datasets and directories", run_mv},
     {"df", "memory of the servers", run_df},
     {"check", "verify the structure of segments", run_check},
@@ -50,7 +57,7 @@ constexpr Command kCommands[] = {
 void print_help(std::FILE* out) {
   std::fprintf(out,
                "Usage: imss COMMAND [OPTION...] [ARGUMENT...]\n\n"
-               "Work with the in-memory store of this node.\n\nCommands:\n");
+               "Work with the in-memory store of a job's nodes.\n\nCommands:\n");
   for (const Command& command : kCommands) {
     std::fprintf(out, "  %-10s %s\n", command.name, command.summary);
   }
@@ -103,6 +110,7 @@ int main(int argc, char** argv) {
   }
   if (name == "help") return help(argc - 1, argv + 1);
   if (name == "version" || name == "--version") {
+    if (argc > 2) return usage_error("imss", "'" + name + "' takes no arguments");
     print_version("imss");
     return kExitOk;
   }

@@ -28,6 +28,7 @@ struct Row {
   EntryInfo entry;
   bool known = false;  // whether the inner metadata could be read
   store::Attributes attributes;
+  std::string target = {};  // of a symbolic link
 };
 
 class Lister {
@@ -72,11 +73,17 @@ char type_letter(NodeType type) {
 }
 
 Row Lister::read_row(Uri uri, EntryInfo entry) {
-  Row row{std::move(uri), std::move(entry), false, {}};
+  Row row;
+  row.uri = std::move(uri);
+  row.entry = std::move(entry);
   if (!options_.long_format && !options_.json) return row;
   auto attributes = connection_.session().attributes(row.uri);
   row.known = attributes.ok();
   if (row.known) row.attributes = *attributes;
+  if (row.entry.type == NodeType::kSymlink) {
+    const auto target = connection_.session().read_symlink(row.uri);
+    row.target = target.ok() ? *target : "?";
+  }
   return row;
 }
 
@@ -87,12 +94,13 @@ void Lister::print_long(const std::vector<Row>& rows) {
     const store::Attributes& attributes = row.attributes;
     const std::uint32_t mode = row.known ? attributes.mode : row.entry.mode;
     const bool directory = type_letter(row.entry.type) == 'd';
-    table.row({format_mode(type_letter(row.entry.type), mode),
-               row.known ? std::to_string(attributes.links) : "?",
-               row.known ? user_name(attributes.uid) : "?",
-               row.known ? group_name(attributes.gid) : "?",
-               directory ? "-" : (row.known ? std::to_string(attributes.size) : "?"),
-               row.known ? format_time(attributes.modified_ns) : "?", shown_name(row.entry.name)});
+    table.row(
+        {format_mode(type_letter(row.entry.type), mode),
+         row.known ? std::to_string(attributes.links) : "?",
+         row.known ? user_name(attributes.uid) : "?", row.known ? group_name(attributes.gid) : "?",
+         directory ? "-" : (row.known ? std::to_string(attributes.size) : "?"),
+         row.known ? format_time(attributes.modified_ns) : "?",
+         shown_name(row.entry.name) + (row.target.empty() ? "" : " -> " + shown_name(row.target))});
   }
   table.print();
 }
@@ -102,6 +110,7 @@ void Lister::add_json(const Row& row) {
   json_begun_ = true;
   json_.begin_object().key("uri").value(format_uri(row.uri)).key("name").value(row.entry.name);
   json_.key("type").value(type_word(row.entry.type)).key("id").value(row.entry.id);
+  if (!row.target.empty()) json_.key("target").value(row.target);
   if (row.known) {
     json_.key("size").value(row.attributes.size).key("links").value(row.attributes.links);
     json_.key("mode").value(row.attributes.mode).key("uid").value(row.attributes.uid);

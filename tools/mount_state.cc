@@ -18,8 +18,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "base/uri.h"
 #include "daemon.h"
+#include "segment/segment_files.h"
 
 namespace imss::tools {
 namespace {
@@ -43,10 +43,16 @@ std::string text_of(const KeyFile& file, const char* group, const char* key) {
   return text ? text.get() : "";
 }
 
+std::string shared_base_directory() { return concat("/tmp/imss-", std::to_string(::geteuid())); }
+
 std::string base_directory() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && runtime[0] == '/') return concat(runtime, "/imss");
-  return concat("/tmp/imss-", std::to_string(::geteuid()));
+  return shared_base_directory();
+}
+
+bool is_base_directory(const std::string& path) {
+  return path == base_directory() || path == shared_base_directory();
 }
 
 // A file name for any instance name: letters, digits, '-' and '_' as they are, others as %XX.
@@ -72,7 +78,7 @@ std::string file_name_of(const std::string& instance) {
 
 Status make_directory(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path();
-  const bool in_base = parent == base_directory();
+  const bool in_base = is_base_directory(parent);
   for (const std::string& each : {in_base ? parent : path, path}) {
     if (::mkdir(each.c_str(), 0700) != 0 && errno != EEXIST) {
       return Status::from_errno(errno, concat("cannot make the run directory ", each));
@@ -86,10 +92,61 @@ Status refuse_access(const std::string& path, std::string_view why) {
                 concat("run directory ", path, " ", why, "; choose another with --run-dir"));
 }
 
+Status refuse_others(int fd, const std::string& path) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return Status::from_errno(errno, path);
+  if (status.st_uid != ::geteuid()) return refuse_access(path, "belongs to another user");
+  if ((status.st_mode & 077) != 0) return refuse_access(path, "is open to other users");
+  return {};
+}
+
 }  // namespace
 
-std::string RunDirectory::default_path(const std::string& instance) {
-  return concat(base_directory(), "/", file_name_of(instance));
+DaemonRecord daemon_record(const std::string& run_dir, bool is_metadata, std::uint16_t port,
+                           std::uint32_t rank) {
+  const std::string number = std::to_string(rank);
+  DaemonRecord record;
+  // The first, which most deployments have alone, needs no number.
+  const bool is_first = is_metadata && rank == 0;
+  record.label = is_first ? "metadata server" : concat(is_metadata ? "metadata" : "data", " server ", number);
+  record.is_metadata = is_metadata;
+  record.port = port;
+  record.rank = rank;
+  record.pid_file = is_first ? concat(run_dir, "/metadata.pid")
+                             : concat(run_dir, is_metadata ? "/metadata-" : "/data-", number, ".pid");
+  record.segment =
+      segment::file_name(is_metadata ? segment::Role::kMetadata : segment::Role::kData, port, rank);
+  return record;
+}
+
+std::string RunDirectory::default_path(const std::string& instance, bool several_nodes) {
+  return concat(several_nodes ? shared_base_directory() : base_directory(), "/",
+                file_name_of(instance));
+}
+
+Status RunDirectory::prepare(const std::string& path, const std::string& log_file) {
+  IMSS_RETURN_IF_ERROR(make_directory(path));
+  const File directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (directory.fd() < 0) {
+    return Status::from_errno(errno, concat("cannot open run directory ", path));
+  }
+  IMSS_RETURN_IF_ERROR(refuse_others(directory.fd(), path));
+  const std::string log_dir = std::filesystem::path(log_file).parent_path();
+  if (log_dir.empty() || ::mkdir(log_dir.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  return Status::from_errno(errno, concat("cannot make ", log_dir));
+}
+
+void RunDirectory::remove_part(const std::string& path, const std::vector<DaemonRecord>& daemons) {
+  for (const DaemonRecord& record : daemons) ::unlink(record.pid_file.c_str());
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator(path, error)) {
+    // Other servers are left here, or mount.imss was called on this node.
+    if (file.path().extension() == ".pid" || file.path().filename() == kStateFile) return;
+  }
+  std::filesystem::remove_all(concat(path, "/log"), error);
+  ::rmdir(path.c_str());
+  const std::string parent = std::filesystem::path(path).parent_path();
+  if (is_base_directory(parent)) ::rmdir(parent.c_str());
 }
 
 Result<RunDirectory> RunDirectory::open(const std::string& path, bool create) {
@@ -98,10 +155,7 @@ Result<RunDirectory> RunDirectory::open(const std::string& path, bool create) {
   if (fd < 0 && errno == ENOENT) return Status(Code::kNotFound, concat("there is no ", path));
   if (fd < 0) return Status::from_errno(errno, concat("cannot open run directory ", path));
   RunDirectory directory(path, fd);
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return Status::from_errno(errno, path);
-  if (status.st_uid != ::geteuid()) return refuse_access(path, "belongs to another user");
-  if ((status.st_mode & 077) != 0) return refuse_access(path, "is open to other users");
+  IMSS_RETURN_IF_ERROR(refuse_others(fd, path));
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     return Status(Code::kBusy, concat("another mount.imss or umount.imss is at work in ", path));
   }
@@ -126,6 +180,9 @@ Result<MountState> RunDirectory::read() const {
   MountState state;
   state.instance = text_of(file, "mount", "instance");
   state.log_dir = text_of(file, "mount", "log_dir");
+  state.launcher = text_of(file, "mount", "launcher");
+  state.program = text_of(file, "mount", "program");
+  state.key_file = text_of(file, "mount", "key_file");
   for (int i = 0;; ++i) {
     const std::string group = concat("daemon ", std::to_string(i));
     if (g_key_file_has_group(file.get(), group.c_str()) == FALSE) return state;
@@ -135,6 +192,9 @@ Result<MountState> RunDirectory::read() const {
         g_key_file_get_boolean(file.get(), group.c_str(), "metadata", nullptr) != 0;
     record.port = static_cast<std::uint16_t>(
         g_key_file_get_integer(file.get(), group.c_str(), "port", nullptr));
+    record.rank = static_cast<std::uint32_t>(
+        g_key_file_get_integer(file.get(), group.c_str(), "rank", nullptr));
+    record.host = text_of(file, group.c_str(), "host");
     record.pid_file = text_of(file, group.c_str(), "pid_file");
     record.segment = text_of(file, group.c_str(), "segment");
     state.daemons.push_back(std::move(record));
@@ -145,12 +205,17 @@ Status RunDirectory::write(const MountState& state) const {
   const KeyFile file(g_key_file_new());
   g_key_file_set_string(file.get(), "mount", "instance", state.instance.c_str());
   g_key_file_set_string(file.get(), "mount", "log_dir", state.log_dir.c_str());
+  g_key_file_set_string(file.get(), "mount", "launcher", state.launcher.c_str());
+  g_key_file_set_string(file.get(), "mount", "program", state.program.c_str());
+  g_key_file_set_string(file.get(), "mount", "key_file", state.key_file.c_str());
   for (std::size_t i = 0; i < state.daemons.size(); ++i) {
     const DaemonRecord& record = state.daemons[i];
     const std::string group = concat("daemon ", std::to_string(i));
     g_key_file_set_string(file.get(), group.c_str(), "label", record.label.c_str());
     g_key_file_set_boolean(file.get(), group.c_str(), "metadata", record.is_metadata ? 1 : 0);
     g_key_file_set_integer(file.get(), group.c_str(), "port", record.port);
+    g_key_file_set_integer(file.get(), group.c_str(), "rank", static_cast<int>(record.rank));
+    g_key_file_set_string(file.get(), group.c_str(), "host", record.host.c_str());
     g_key_file_set_string(file.get(), group.c_str(), "pid_file", record.pid_file.c_str());
     g_key_file_set_string(file.get(), group.c_str(), "segment", record.segment.c_str());
   }
@@ -170,7 +235,7 @@ void RunDirectory::remove(const MountState& state) const {
   std::filesystem::remove_all(concat(path_, "/log"), error);
   ::rmdir(path_.c_str());
   const std::string parent = std::filesystem::path(path_).parent_path();
-  if (parent == base_directory()) ::rmdir(parent.c_str());
+  if (is_base_directory(parent)) ::rmdir(parent.c_str());
 }
 
 bool wait_for_end(const std::string& pid_file, int milliseconds) {

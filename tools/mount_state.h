@@ -15,24 +15,41 @@
 namespace imss::tools {
 
 struct DaemonRecord {
-  std::string label;  // "metadata server" or "data server 0"
+  std::string label;  // "metadata server", "metadata server 1" or "data server 0"
+  std::string host;   // where the launcher started it; empty: on this node, by mount.imss itself
   bool is_metadata = false;
   std::uint16_t port = 0;
-  std::string pid_file;
-  std::string segment;  // name of its segment file
+  std::uint32_t rank = 0;
+  std::string pid_file;  // on its node
+  std::string segment;   // name of its segment file
 };
 
 struct MountState {
   std::string instance;  // URI
   std::string log_dir;
-  std::vector<DaemonRecord> daemons;  // the metadata server first
+  std::string launcher;               // for the daemons with a host, see find_launcher()
+  std::string program;                // `server` on their nodes
+  std::string key_file;               // empty: no keys
+  std::vector<DaemonRecord> daemons;  // the metadata servers first
 };
+
+// The record of the server in a run directory: its pid file, label and segment follow from the
+// rest.
+DaemonRecord daemon_record(const std::string& run_dir, bool is_metadata, std::uint16_t port,
+                           std::uint32_t rank);
 
 class RunDirectory {
  public:
   // The default place for an instance: one folder per instance below $XDG_RUNTIME_DIR/imss or
-  // /tmp/imss-UID.
-  static std::string default_path(const std::string& instance);
+  // /tmp/imss-UID. For an instance on several nodes, whose folders have the same path on all of
+  // them, always the latter: the former need not be there without a login.
+  static std::string default_path(const std::string& instance, bool several_nodes);
+
+  // Makes the directory on a node where mount.imss does not run, without locking it, and the folder
+  // of the log file (empty: none). Errors: kPermission, kSystem.
+  static Status prepare(const std::string& path, const std::string& log_file);
+  // Removes there what belongs to the servers, and the rest once nobody needs it.
+  static void remove_part(const std::string& path, const std::vector<DaemonRecord>& daemons);
 
   // Makes the directory when `create`, checks that nobody else can reach it, and locks it.
   // Errors: kNotFound (not there), kBusy (another mount or umount is at work), kPermission,

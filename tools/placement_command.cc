@@ -156,8 +156,7 @@ int run_placement(int argc, char** argv) {
     request.removed = static_cast<std::uint32_t>(options.removed);
     const auto report = imss::analyse_placement(request);
     if (!report.ok()) {
-      std::fprintf(stderr, "imss placement: %s\n", report.status().message().c_str());
-      return 1;
+      return usage_error(report.status().message().c_str());  // nothing else can fail
     }
     rows.emplace_back(request, *report);
   }

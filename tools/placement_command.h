@@ -3,6 +3,6 @@
 // Reads no configuration and touches no instance. Called once, by main().
 #pragma once
 
-// argv[0] is the command's name for messages. Returns the exit code: 0, 1 when the request makes no
-// sense, 2 when the command line is wrong.
+// argv[0] is the command's name for messages. Returns the exit code: 0, or 2 when the command
+// line is wrong or makes no sense.
 int run_placement(int argc, char** argv);

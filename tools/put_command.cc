@@ -1,7 +1,9 @@
 #include "put_command.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +44,8 @@ Result<client::DatasetOptions> layout_of(const Options& options, const Config& c
   layout.replicas = static_cast<std::uint32_t>(replicas);
   layout.server_count = static_cast<std::uint32_t>(options.servers);
   layout.mode = file.st_mode & 07777;
+  // What comes through a pipe has no size yet: a dataset that grows.
+  if (!S_ISREG(file.st_mode)) return layout;
   layout.size_bytes = static_cast<std::uint64_t>(file.st_size);
   layout.block_count = (layout.size_bytes + layout.block_bytes - 1) / layout.block_bytes;
   return layout;
@@ -49,11 +53,16 @@ Result<client::DatasetOptions> layout_of(const Options& options, const Config& c
 
 constexpr int kEndingSignals[] = {SIGINT, SIGTERM, SIGHUP};
 
-// From here on these signals wait, so that a put that is interrupted removes what it has stored.
-void hold_signals() {
+sigset_t ending_signals() {
   sigset_t signals;
   ::sigemptyset(&signals);
   for (const int number : kEndingSignals) ::sigaddset(&signals, number);
+  return signals;
+}
+
+// From here on these signals wait, so that a put that is interrupted removes what it has stored.
+void hold_signals() {
+  const sigset_t signals = ending_signals();
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
 }
 
@@ -67,18 +76,54 @@ bool interrupted() {
 
 Status copy_blocks(client::Session& session, client::Dataset& dataset, int fd,
                    const client::DatasetOptions& layout, Progress& progress) {
-  std::vector<std::byte> block(
-      std::min(layout.block_bytes, std::max<std::uint64_t>(layout.size_bytes, 1)));
-  std::uint64_t done = 0;
-  for (std::uint64_t number = 1; done < layout.size_bytes; ++number) {
+  const std::uint64_t at_once = blocks_at_once(layout.block_bytes) * layout.block_bytes;
+  std::vector<std::byte> buffer(std::min(at_once, std::max<std::uint64_t>(layout.size_bytes, 1)));
+  std::uint64_t number = 1;
+  for (std::uint64_t done = 0; done < layout.size_bytes;) {
     if (interrupted()) return Status(Code::kIo, "interrupted; nothing was stored");
-    const std::uint64_t wanted = std::min(layout.block_bytes, layout.size_bytes - done);
-    IMSS_RETURN_IF_ERROR(read_exactly(fd, std::span(block).first(wanted), done));
-    IMSS_RETURN_IF_ERROR(session.put(dataset, number, std::span(block).first(wanted)));
-    done += wanted;
-    progress.advance(wanted);
+    const auto part =
+        std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), layout.size_bytes - done));
+    IMSS_RETURN_IF_ERROR(read_exactly(fd, part, done));
+    std::vector<client::BlockContent> list;
+    for (std::uint64_t at = 0; at < part.size(); at += layout.block_bytes)
+      list.push_back({number++, part.subspan(at, std::min(layout.block_bytes, part.size() - at)), {}});
+    IMSS_RETURN_IF_ERROR(session.put_list(dataset, list));
+    done += part.size();
+    progress.advance(part.size());
   }
   return {};
+}
+
+// Fills the block as far as there is input, which may come slowly: whoever waits for it can be
+// interrupted. Returns how many bytes.
+Result<std::size_t> read_block(int fd, int signals, std::span<std::byte> block) {
+  std::size_t done = 0;
+  while (done < block.size()) {
+    pollfd ready[] = {{fd, POLLIN, 0}, {signals, POLLIN, 0}};
+    if (::poll(ready, 2, -1) < 0 && errno != EINTR) return Status::from_errno(errno, "poll");
+    if (interrupted()) return Status(Code::kIo, "interrupted; nothing was stored");
+    const ssize_t count = ::read(fd, block.data() + done, block.size() - done);
+    if (count == 0) break;
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Status::from_errno(errno, "cannot read standard input");
+    done += static_cast<std::size_t>(count);
+  }
+  return done;
+}
+
+// From standard input, until it ends.
+Status copy_stream(client::Session& session, client::Dataset& dataset, int fd,
+                   const client::DatasetOptions& layout, Progress& progress) {
+  const sigset_t set = ending_signals();
+  const File signals(::signalfd(-1, &set, SFD_CLOEXEC));
+  std::vector<std::byte> block(layout.block_bytes);
+  for (std::uint64_t number = 1;; ++number) {
+    IMSS_ASSIGN_OR_RETURN(const std::size_t count, read_block(fd, signals.fd(), block));
+    if (count == 0) return {};
+    IMSS_RETURN_IF_ERROR(session.put(dataset, number, std::span(block).first(count)));
+    progress.advance(count);
+    if (count < block.size()) return {};
+  }
 }
 
 // The content is stored under a name of its own and renamed when it is complete, so that nobody
@@ -94,7 +139,11 @@ Status put_file(Connection& connection, int fd, const Uri& target, const Options
   IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session.create(partial, layout));
   const auto dataset = session.dataset(handle);
   Status status = dataset.status();
-  if (status.ok()) status = copy_blocks(session, **dataset, fd, layout, progress);
+  const bool stream = layout.block_count == 0 && layout.size_bytes == 0;
+  if (status.ok()) {
+    status = stream ? copy_stream(session, **dataset, fd, layout, progress)
+                    : copy_blocks(session, **dataset, fd, layout, progress);
+  }
   const Status released = session.release(handle);
   if (status.ok()) status = released;
   if (status.ok()) status = session.rename(partial, target, !options.force);
@@ -109,11 +158,13 @@ Status put_file(Connection& connection, int fd, const Uri& target, const Options
 }  // namespace
 
 int run_put(int argc, char** argv) {
-  CommandLine line("imss put", "FILE URI",
-                   "Copy a file into the store. URI is the new dataset, or a directory to put it "
-                   "into.",
-                   "Examples:\n  imss put input.dat imss://x/input.dat\n"
-                   "  imss put --policy LOCAL --block-size 4MiB input.dat imss://x/dir/");
+  CommandLine line(
+      "imss put", "FILE URI",
+      "Copy a file, or '-', standard input, into the store. URI is the new dataset, or a "
+      "directory to put it into.",
+      "Examples:\n  imss put input.dat imss://x/input.dat\n"
+      "  imss put --policy LOCAL --block-size 4MiB input.dat imss://x/dir/\n"
+      "  tar -c dir | imss put - imss://x/dir.tar");
   Options options;
   line.text("policy", 'p', "P", "RR, BUCKETS, HASH, CRC16b, CRC64b, LOCAL or HRW (POLICY)",
             &options.policy);
@@ -128,16 +179,26 @@ int run_put(int argc, char** argv) {
   if (const auto code = line.parse(argc, argv)) return *code;
   if (const auto code = line.expect_arguments(2, 2)) return *code;
   const std::string& path = line.arguments()[0];
-  const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const bool from_stdin = path == "-";
+  const File file(from_stdin ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
   if (file.fd() < 0 || ::fstat(file.fd(), &status) != 0) {
     return fail(line.program(), Status::from_errno(errno, path));
   }
-  if (!S_ISREG(status.st_mode)) return fail(line.program(), path + ": is not a regular file");
+  if (from_stdin) {
+    status.st_mode = 0644;  // what kind of a file it is, and where it stands, does not matter
+    status.st_size = 0;
+  } else if (!S_ISREG(status.st_mode)) {
+    return fail(line.program(), path + ": is not a regular file");
+  }
   if (const auto code = connection.open()) return *code;
   auto target = connection.uri(line.arguments()[1]);
   if (!target) return kExitUsage;
   const auto node = connection.session().resolve(*target);
+  if (node.ok() && node->directory != 0 && from_stdin) {
+    return connection.fail_at(*target,
+                              Status(Code::kIsDirectory, "is a directory; name the new dataset"));
+  }
   if (node.ok() && node->directory != 0) {
     *target = child_of(*target, std::string_view(path).substr(path.rfind('/') + 1));
   } else if (node.ok() && !options.force) {

@@ -1,4 +1,5 @@
 // The program `server`: one metadata or data server as a process, in the foreground or as a daemon.
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "common_file.h"
 #include "common_program.h"
 #include "daemon.h"
+#include "mount_state.h"
 #include "server_options.h"
 
 namespace {
@@ -41,11 +43,13 @@ bool ending_signal_pending() {
 
 class Reporter {
  public:
-  explicit Reporter(int fd) : fd_(fd) {}
+  // The label, if any, comes before the report.
+  Reporter(int fd, const std::string& label)
+      : fd_(fd), prefix_(label.empty() ? label : label + " ") {}
   // Tells whoever started this process; the first report counts.
   void send(const ReadyReport& report) {
     if (fd_ < 0) return;
-    const Status status = write_all(fd_, format_report(report));
+    const Status status = write_all(fd_, prefix_ + format_report(report));
     if (!status.ok()) IMSS_LOG_WARN("nobody hears that this server is ready");
     ::close(fd_);
     fd_ = -1;
@@ -57,6 +61,7 @@ class Reporter {
 
  private:
   int fd_;
+  const std::string prefix_;
 };
 
 // Serves until a signal ends it. `Server` is a MetadataServer or a DataServer.
@@ -79,7 +84,9 @@ int serve(Server& server, const char* role, unsigned port, Reporter& reporter) {
 
 int run(const ServerOptions& options, Reporter& reporter) {
   if (options.is_metadata) {
-    auto server = server::MetadataServer::start(options.metadata);
+    server::MetadataServerOptions metadata = options.metadata;
+    metadata.give_up = ending_signal_pending;
+    auto server = server::MetadataServer::start(metadata);
     if (!server.ok()) return reporter.refuse(server.status());
     return serve(**server, "metadata", options.metadata.port, reporter);
   }
@@ -100,12 +107,19 @@ int main(int argc, char** argv) {
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   if (options.daemonize) {
-    const auto fd = daemonize(kProgram, options.ready_fd);
+    const auto fd = daemonize(kProgram, options.ready_fd, options.report_label);
     if (!fd.ok()) return fail(kProgram, fd.status());
     options.ready_fd = *fd;
+    options.report_label.clear();  // the process that called adds it
     ::signal(SIGHUP, SIG_IGN);
+  } else if (!options.report_label.empty()) {
+    options.ready_fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   }
-  Reporter reporter(options.ready_fd);
+  Reporter reporter(options.ready_fd, options.report_label);
+  if (!options.run_dir.empty()) {
+    const Status status = RunDirectory::prepare(options.run_dir, options.log_file);
+    if (!status.ok()) return reporter.refuse(status);
+  }
   if (!options.log_file.empty()) {
     const Status status = redirect_output(options.log_file);
     if (!status.ok()) return reporter.refuse(status);
@@ -116,5 +130,7 @@ int main(int argc, char** argv) {
   const int code = run(options, reporter);
   ::unlink(options.pid_file.c_str());
   ::close(*pid_fd);
+  // Of a server that did not start nothing stays; whoever started it has the reason.
+  if (code != kExitOk && !options.run_dir.empty()) RunDirectory::remove_part(options.run_dir, {});
   return code;
 }

@@ -1,5 +1,9 @@
 #include "server_options.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -12,7 +16,9 @@
 #include "base/size.h"
 #include "base/text.h"
 #include "base/uri.h"
+#include "client/local_host.h"
 #include "common_program.h"
+#include "segment/segment.h"
 #include "server/deployment.h"
 
 namespace imss::tools {
@@ -22,8 +28,10 @@ constexpr std::string_view kExamples =
     "Roles and positional forms:\n"
     "  server metadata [OPTION...]\n"
     "  server data [OPTION...]\n"
-    "  server METADATA_FILE PORT BUFFER_SIZE\n"
+    "  server METADATA_FILE PORT BUFFER_SIZE [HOSTFILE]\n"
     "  server URI PORT STORAGE_SIZE METADATA_HOST METADATA_PORT NUM_SERVERS HOSTFILE START_FLAG\n\n"
+    "With a HOSTFILE of several metadata servers each rank is the one of its own line; those beyond\n"
+    "the first keep their part of the namespace in METADATA_FILE.RANK.\n\n"
     "Sizes: 8GiB, 512MiB; a bare number is GiB; 0 is the default. START_FLAG 1 makes the instance\n"
     "once all of its servers have joined, 0 only joins.\n\n"
     "Signals: SIGTERM and SIGINT stop the server and keep its segment, so that a server started\n"
@@ -32,6 +40,7 @@ constexpr std::string_view kExamples =
     "  server ./metadata 5569 0\n"
     "  server imss://x 5555 2 localhost 5569 1 ./hostfile 1\n"
     "  server metadata --file ./metadata --port 5569 --capacity 1GiB\n"
+    "  mpirun -np 2 server ./metadata 5569 0 ./metadata-hosts\n"
     "  server data --instance imss://x --port 5555 --capacity 8GiB --daemonize --log x.log";
 
 // The values of all options, in either form.
@@ -41,10 +50,14 @@ struct Input {
   std::string hostfile;
   std::string host;
   std::string metadata_host = "localhost";
+  std::string address;
+  std::string key_file;
+  std::string share;
+  std::uint64_t workers = 0;
   std::uint64_t port = 0;
   std::uint64_t metadata_port = 0;
   std::uint64_t capacity = 0;
-  std::uint64_t servers = 0;
+  std::uint64_t servers = 0;  // 0: not given
   std::uint64_t rank = 0;
   std::uint64_t ready_fd = UINT64_MAX;
   bool start_flag = true;
@@ -87,6 +100,7 @@ Status read_metadata_form(const std::vector<std::string>& arguments, Input* inpu
   input->file = arguments[0];
   IMSS_ASSIGN_OR_RETURN(input->port, number_in("PORT", arguments[1], 1, 65535));
   IMSS_ASSIGN_OR_RETURN(input->capacity, parse_size(arguments[2], kGiB));
+  if (arguments.size() == 4) input->hostfile = arguments[3];
   return {};
 }
 
@@ -103,14 +117,84 @@ Status read_data_form(const std::vector<std::string>& arguments, Input* input) {
   return {};
 }
 
+// A server is reachable from other nodes when it is told where to listen, or has keys.
+server::NetworkOptions network_of(const Input& input, const Config& config) {
+  server::NetworkOptions network;
+  network.address = input.address.empty() ? config.text(ConfigKey::kAddress) : input.address;
+  network.key_file = absolute(input.key_file.empty() ? config.text(ConfigKey::kKeyFile) : input.key_file);
+  network.workers =
+      static_cast<std::uint32_t>(input.workers != 0 ? input.workers : config.integer(ConfigKey::kThreadPool));
+  network.enabled = !network.address.empty() || !network.key_file.empty();
+  // The process that waits for signals stops the server.
+  network.stop_requested = [](bool retire) { ::kill(::getpid(), retire ? SIGUSR1 : SIGTERM); };
+  return network;
+}
+
+Result<segment::Sharing> sharing_of(const Input& input, const Config& config) {
+  const std::string& text = input.share.empty() ? config.text(ConfigKey::kShare) : input.share;
+  const auto sharing = segment::sharing_of(text);
+  if (sharing) return *sharing;
+  return Status(Code::kInvalidArgument, concat("--share: ", imss::quoted(text), " is not rw, ro or none"));
+}
+
+// A deployment over several hosts is there for all of them, so that its servers listen on the names
+// of their lines unless told otherwise.
+Status take_seat(const std::vector<Host>& hosts, const server::Seat& seat,
+                 const std::string& hostfile, server::NetworkOptions* network) {
+  const bool several = std::ranges::any_of(
+      hosts, [&](const Host& host) { return host.name != hosts.front().name; });
+  if (!several) return {};
+  if (!client::is_local_host(seat.host)) {
+    return Status(
+        Code::kInvalidArgument,
+        concat("server ", std::to_string(seat.rank), " belongs on ", seat.host, ", by its line in ",
+               hostfile, ", but was started on ", client::local_host_name(),
+               "; start one on each host in the order of the lines (Open MPI: --map-by node)"));
+  }
+  if (network->address.empty()) network->address = seat.host;
+  network->enabled = true;
+  return {};
+}
+
+// Which of several metadata servers this is.
+Status take_metadata_seat(const Input& input, server::MetadataServerOptions* metadata) {
+  IMSS_ASSIGN_OR_RETURN(const auto hosts, server::hosts_of(input.hostfile));
+  const std::uint64_t fallback = std::max<std::size_t>(hosts.size(), 1);
+  metadata->server_count =
+      static_cast<std::uint32_t>(input.servers != 0 ? input.servers : fallback);
+  if (metadata->server_count == 1 && hosts.empty()) return {};
+  metadata->rank = static_cast<std::uint32_t>(input.rank);
+  if (metadata->rank >= metadata->server_count) {
+    return Status(Code::kInvalidArgument,
+                  concat("rank ", std::to_string(metadata->rank), " does not fit ",
+                         std::to_string(metadata->server_count), " metadata servers"));
+  }
+  if (hosts.empty() && input.metadata_port != 0) {
+    // Told where the first is, and so where itself.
+    metadata->host_name = input.host;
+    metadata->first = {input.metadata_host, static_cast<std::uint16_t>(input.metadata_port)};
+    return {};
+  }
+  IMSS_ASSIGN_OR_RETURN(const auto seats,
+                        server::plan_seats(hosts, metadata->server_count, metadata->port));
+  const server::Seat& seat = seats[metadata->rank];
+  metadata->port = seat.port;
+  metadata->first = {seats.front().host, seats.front().port};
+  metadata->host_name = !input.host.empty() ? input.host : hosts.empty() ? "" : seat.host;
+  return take_seat(hosts, seat, input.hostfile, &metadata->network);
+}
+
 Status fill_metadata(const Input& input, const Config& config, ServerOptions* options) {
   server::MetadataServerOptions& metadata = options->metadata;
   const std::uint64_t port =
       input.port != 0 ? input.port : config.integer(ConfigKey::kMetadataPort);
   metadata.port = static_cast<std::uint16_t>(port);
   metadata.capacity_bytes = input.capacity;
-  metadata.metadata_file =
-      absolute(input.file.empty() ? config.text(ConfigKey::kMetadataFile) : input.file);
+  metadata.network = network_of(input, config);
+  IMSS_ASSIGN_OR_RETURN(metadata.sharing, sharing_of(input, config));
+  IMSS_RETURN_IF_ERROR(take_metadata_seat(input, &metadata));
+  const std::string& file = input.file.empty() ? config.text(ConfigKey::kMetadataFile) : input.file;
+  metadata.metadata_file = server::metadata_file_of(absolute(file), metadata.rank);
   return {};
 }
 
@@ -124,7 +208,7 @@ Status fill_data(const Input& input, const Config& config, ServerOptions* option
   }
   data.instance = uri.instance;
   data.rank = static_cast<std::uint32_t>(input.rank);
-  data.server_count = static_cast<std::uint32_t>(input.servers);
+  data.server_count = static_cast<std::uint32_t>(input.servers != 0 ? input.servers : 1);
   const std::uint64_t port = input.port != 0 ? input.port : config.integer(ConfigKey::kDataPort);
   data.port = static_cast<std::uint16_t>(port);
   data.host_name = input.host;
@@ -134,6 +218,8 @@ Status fill_data(const Input& input, const Config& config, ServerOptions* option
                   concat("rank ", std::to_string(data.rank), " does not fit ",
                          std::to_string(data.server_count), " servers"));
   }
+  data.network = network_of(input, config);
+  IMSS_ASSIGN_OR_RETURN(data.sharing, sharing_of(input, config));
   if (!input.hostfile.empty()) {
     IMSS_ASSIGN_OR_RETURN(const auto hosts, server::hosts_of(input.hostfile));
     IMSS_ASSIGN_OR_RETURN(const auto seats,
@@ -142,6 +228,7 @@ Status fill_data(const Input& input, const Config& config, ServerOptions* option
     data.port = seat.port;
     if (input.host.empty()) data.host_name = seat.host;
     servers_on_node = seat.servers_on_node;
+    IMSS_RETURN_IF_ERROR(take_seat(hosts, seat, input.hostfile, &data.network));
   }
   data.capacity_bytes =
       input.capacity != 0 ? input.capacity : server::default_data_capacity(servers_on_node);
@@ -160,25 +247,18 @@ Status read_form(const std::vector<std::string>& arguments, Input* input, Server
     options->is_metadata = arguments[0] == "metadata";
     return {};
   }
-  options->is_metadata = arguments.size() == 3;
-  if (arguments.size() == 3) return read_metadata_form(arguments, input);
+  options->is_metadata = arguments.size() == 3 || arguments.size() == 4;
+  if (options->is_metadata) return read_metadata_form(arguments, input);
   if (arguments.size() == 8) return read_data_form(arguments, input);
   return Status(Code::kInvalidArgument,
                 "say 'server metadata', 'server data', or one of the positional forms");
 }
 
 Status refuse_other_role(const CommandLine& line, bool is_metadata) {
-  const std::vector<std::string_view> data_only = {
-      "instance", "metadata-host", "metadata-port", "servers", "hostfile", "rank", "host"};
-  if (!is_metadata) {
-    if (!line.given("file")) return {};
+  if (is_metadata && line.given("instance"))
+    return Status(Code::kInvalidArgument, "--instance is for data servers");
+  if (!is_metadata && line.given("file"))
     return Status(Code::kInvalidArgument, "--file is for metadata servers");
-  }
-  for (const std::string_view name : data_only) {
-    if (line.given(name)) {
-      return Status(Code::kInvalidArgument, concat("--", name, " is for data servers"));
-    }
-  }
   return {};
 }
 
@@ -189,22 +269,32 @@ void add_options(CommandLine& line, Input* input, ServerOptions* options) {
   line.text("file", 'M', "FILE", "Metadata: file that keeps the namespace (METADATA_FILE)",
             &input->file);
   line.text("instance", 'u', "URI", "Data: instance to serve (URI)", &input->instance);
-  line.text("metadata-host", 0, "HOST", "Data: host of the metadata server (localhost)",
+  line.text("metadata-host", 0, "HOST", "Host of the (first) metadata server (localhost)",
             &input->metadata_host);
-  line.number("metadata-port", 'm', "PORT", "Data: its port (METADATA_PORT)", 1, 65535,
+  line.number("metadata-port", 'm', "PORT", "Its port (METADATA_PORT)", 1, 65535,
               &input->metadata_port);
-  line.number("servers", 'n', "N", "Data: servers of the instance (1)", 1, UINT16_MAX,
+  line.number("servers", 'n', "N", "Servers of this kind (as in the host file, or 1)", 1, UINT16_MAX,
               &input->servers);
-  line.text("hostfile", 0, "FILE", "Data: hosts of all servers; the rank chooses host and port",
+  line.text("hostfile", 0, "FILE", "Hosts of all servers of this kind; the rank chooses host and port",
             &input->hostfile);
-  line.number("rank", 'r', "N", "Data: position in the instance (from the MPI launcher, or 0)", 0,
+  line.number("rank", 'r', "N", "Position among them (from the MPI launcher, or 0)", 0,
               UINT16_MAX, &input->rank);
-  line.text("host", 0, "NAME", "Data: what clients call this node", &input->host);
+  line.text("host", 0, "NAME", "What the others call this node", &input->host);
+  line.text("address", 'a', "ADDRESS", "Listen there for other nodes: a name of this one, or * (ADDRESS)",
+            &input->address);
+  line.text("keys", 'k', "FILE", "The instance's keys, see imss keygen (KEY_FILE)", &input->key_file);
+  line.text("share", 's', "MODE", "What other processes of this node do with the memory: rw, ro or none (SHARE)",
+            &input->share);
+  line.number("workers", 'w', "N", "Threads that serve other nodes (THREAD_POOL)", 1, 1024, &input->workers);
   line.flag("daemonize", 'd', "Run in the background; return once it serves", &options->daemonize);
   line.text("log", 0, "FILE", "Append messages to FILE", &options->log_file);
   line.text("pid-file", 0, "FILE", "Keep the process id in FILE, locked", &options->pid_file);
   line.number("ready-fd", 0, "FD", "Write a line to the descriptor once it serves", 0, INT32_MAX,
               &input->ready_fd);
+  line.text("report", 0, "LABEL", "Print LABEL and that line, with --daemonize instead of failing",
+            &options->report_label);
+  line.text("run-dir", 0, "DIR", "Make DIR, for this user alone, and the folder of the log file",
+            &options->run_dir);
 }
 
 }  // namespace
@@ -213,7 +303,6 @@ std::optional<int> read_server_options(int argc, char** argv, ServerOptions* opt
   CommandLine line("server", "metadata|data|POSITIONAL...", "Serve metadata or data of IMSS.",
                    std::string(kExamples));
   Input input;
-  input.servers = 1;
   input.rank = launcher_rank();
   add_options(line, &input, options);
   if (const auto code = line.parse(argc, argv)) return code;
@@ -227,6 +316,7 @@ std::optional<int> read_server_options(int argc, char** argv, ServerOptions* opt
   if (!status.ok()) return fail(line.program(), status);
   options->log_file = absolute(options->log_file);
   options->pid_file = absolute(options->pid_file);
+  options->run_dir = absolute(options->run_dir);
   if (input.ready_fd <= INT32_MAX) options->ready_fd = static_cast<int>(input.ready_fd);
   return std::nullopt;
 }

@@ -19,6 +19,8 @@ struct ServerOptions {
   std::string log_file;
   std::string pid_file;
   int ready_fd = -1;
+  std::string report_label;  // for the report on standard output; empty: none there
+  std::string run_dir;       // to make for this user alone; empty: none
 };
 
 // Fills the options. Returns the exit code when the program shall end now, with the message

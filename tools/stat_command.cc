@@ -21,15 +21,19 @@ struct Report {
   client::Session::Node node;
   store::Attributes attributes;
   std::uint64_t entries = 0;           // of a directory
+  std::string target;                  // of a symbolic link
   std::vector<std::string> locations;  // of a dataset: "block: server server", when asked for
 };
 
 bool is_directory(const Report& report) { return report.node.directory != 0; }
+bool is_symlink(const Report& report) {
+  return report.node.entry.type == metadata::NodeType::kSymlink;
+}
 
 std::string_view type_word(const Report& report) {
   if (report.node.entry.type == NodeType::kInstance) return "instance";
   if (is_directory(report)) return "directory";
-  return report.node.entry.type == NodeType::kSymlink ? "symlink" : "dataset";
+  return is_symlink(report) ? "symlink" : "dataset";
 }
 
 std::uint64_t blocks_of(const Report& report) {
@@ -66,6 +70,8 @@ Result<Report> make_report(client::Session& session, const Uri& uri, bool locati
   if (is_directory(report)) {
     IMSS_ASSIGN_OR_RETURN(const auto directory, session.names().directory(report.node.directory));
     report.entries = directory.entries;
+  } else if (is_symlink(report)) {
+    IMSS_ASSIGN_OR_RETURN(report.target, session.read_symlink(uri));
   } else if (locations) {
     IMSS_RETURN_IF_ERROR(add_locations(session, &report));
   }
@@ -88,6 +94,9 @@ void print_report(const Report& report) {
   line("Id", std::to_string(id));
   if (is_directory(report)) {
     line("Entries", std::to_string(report.entries));
+  } else if (is_symlink(report)) {
+    line("Target", shown_name(report.target));
+    line("Links", std::to_string(attributes.links));
   } else {
     line("Size", std::to_string(attributes.size) + " (" + format_size(attributes.size) + ")");
     line("Block size",
@@ -99,7 +108,10 @@ void print_report(const Report& report) {
     line("Home", "server " + std::to_string(layout.home_server));
     line("Links", std::to_string(attributes.links));
   }
-  line("Mode", format_mode(is_directory(report) ? 'd' : '-', attributes.mode));
+  line("Mode", format_mode(is_directory(report) ? 'd'
+                           : is_symlink(report) ? 'l'
+                                                : '-',
+                           attributes.mode));
   line("Owner", user_name(attributes.uid) + ":" + group_name(attributes.gid));
   line("Created", format_time(attributes.created_ns));
   line("Modified", format_time(attributes.modified_ns));
@@ -116,6 +128,8 @@ void add_json(const Report& report, Json* json) {
   json->key("id").value(is_directory(report) ? report.node.directory : report.node.entry.id);
   if (is_directory(report)) {
     json->key("entries").value(report.entries);
+  } else if (is_symlink(report)) {
+    json->key("target").value(report.target).key("links").value(attributes.links);
   } else {
     json->key("size").value(attributes.size).key("block_bytes").value(layout.block_bytes);
     json->key("blocks").value(blocks_of(report)).key("policy").value(policy_text(layout));

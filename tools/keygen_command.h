@@ -1,0 +1,11 @@
+// `imss keygen`: makes the keys of an instance.
+//
+// Called once, by main(). argv[0] is the command's name. Returns the exit code: 0, 1 failed, 2
+// usage.
+#pragma once
+
+namespace imss::tools {
+
+int run_keygen(int argc, char** argv);
+
+}  // namespace imss::tools
