@@ -89,6 +89,7 @@ struct DataEngine {
   }
   HostedSegment hosted;
   imss::store::Store store;
+  std::uint32_t id = 0;  // once it has joined a metadata server
 };
 
 // A metadata server's segment and the engine on it.
@@ -123,29 +124,27 @@ class World {
       record.segment_name = segment.name();
       auto id = session_->names().join_server(record);
       REQUIRE(id.ok());
+      server->id = *id;
       info.servers.push_back(*id);
     }
     REQUIRE(session_->create_instance(info).ok());
   }
 
   imss::client::Session& session() { return *session_; }
-  imss::metadata::Namespace& names() { return session_->names(); }
+  imss::metadata::Namespace& names() { return metadata_.names; }
   DataEngine& data(std::size_t index) { return *data_[index]; }
   std::size_t data_servers() const { return data_.size(); }
   NameEngine& metadata() { return metadata_; }
   static imss::Uri uri(const std::string& path) { return {"w", path}; }
 
-  // What the servers do from time to time.
+  // What the servers do from time to time, in the order that is hardest: each server learns of the dead
+  // only after those before it have removed what they left.
   void upkeep() {
     (*metadata_.hosted).clean_up();
-    for (const auto& server : data_) (*server->hosted).clean_up();
     REQUIRE(session_->reap().ok());
     for (const auto& server : data_) {
-      REQUIRE(server->store
-                  .sweep([&](std::uint64_t dataset) {
-                    CHECK(session_->drop_orphan("w", dataset).ok());
-                  })
-                  .ok());
+      (*server->hosted).clean_up();
+      REQUIRE(session_->sweep(server->store, server->id).ok());
     }
   }
   void require_sound() {

@@ -1,7 +1,8 @@
 #include "model.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdlib>
+#include <span>
 
 #include "policies/policy.h"
 
@@ -14,10 +15,23 @@ bool Directory::empty() const {
                       [](const File& file) { return file.exists != 0; });
 }
 
+void File::paint(std::uint64_t begin, std::uint64_t end, std::uint32_t stamp) {
+  std::vector<Run> now;
+  for (const Run& run : std::span(runs, run_count)) {
+    if (run.begin < begin) now.push_back({run.begin, std::min(run.end, begin), run.stamp});
+    if (run.end > end) now.push_back({std::max(run.begin, end), run.end, run.stamp});
+  }
+  if (stamp != 0 && begin < end) now.push_back({begin, end, stamp});
+  std::sort(now.begin(), now.end(), [](const Run& a, const Run& b) { return a.begin < b.begin; });
+  if (now.size() > kRuns) std::abort();  // nothing is drawn for a file without room
+  run_count = static_cast<std::uint32_t>(now.size());
+  std::copy(now.begin(), now.end(), runs);
+}
+
 Shape shape_of(std::uint32_t shape) {
-  constexpr std::uint64_t kPieceBytes[] = {125, 2560, 12'800, 51};
+  constexpr std::uint64_t kBlockBytes[] = {1000, 20'480, 102'400, 408};
   const auto& policies = imss::kAllPolicies;
-  return {kPieceBytes[shape % 4], shape % 3 != 0,
+  return {kBlockBytes[shape % 4], shape % 3 != 0,
           static_cast<std::uint8_t>(policies[shape % std::size(policies)]),
           shape % 5 == 0 ? 2U : 1U};
 }
@@ -45,7 +59,11 @@ Code expected(const State& state, const Change& change) {
     case Kind::kUnlink:
     case Kind::kPut:
     case Kind::kWrite:
+    case Kind::kAppend:
       return directory.exists == 0 || file.exists == 0 ? Code::kNotFound : Code::kOk;
+    case Kind::kTruncate:
+      if (directory.exists == 0 || file.exists == 0) return Code::kNotFound;
+      return shape_of(file.shape).grows ? Code::kOk : Code::kInvalidArgument;
   }
   return Code::kOk;
 }
@@ -59,7 +77,7 @@ void apply(State& state, const Change& change) {
       file = {};
       file.exists = 1;
       file.shape = change.shape;
-      if (!shape_of(change.shape).grows) file.size = kBlocks * shape_of(change.shape).block_bytes();
+      if (!shape_of(change.shape).grows) file.size = shape_of(change.shape).most_bytes();
       return;
     case Kind::kUnlink:
       file = {};
@@ -81,36 +99,40 @@ void apply(State& state, const Change& change) {
       directory = {};
       return;
     case Kind::kPut:
-      std::fill(std::begin(file.pieces[change.block]), std::end(file.pieces[change.block]), 0);
+      file.paint(change.offset, change.offset + shape.block_bytes, 0);
       [[fallthrough]];
     case Kind::kWrite:
-      for (std::uint32_t i = 0; i < change.count; ++i)
-        file.pieces[change.block][change.first + i] = change.stamp;
-      file.size = std::max(file.size, change.block * shape.block_bytes() +
-                                          (change.first + change.count) * shape.piece_bytes);
+      file.paint(change.offset, change.offset + change.bytes, change.stamp);
+      file.size = std::max(file.size, change.offset + change.bytes);
+      return;
+    case Kind::kAppend:
+      file.paint(file.size, file.size + change.bytes, change.stamp);
+      file.size += change.bytes;
+      return;
+    case Kind::kTruncate:
+      file.paint(change.offset, std::max(file.size, change.offset), 0);
+      file.size = change.offset;
       return;
   }
 }
 
-std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first,
-                                  std::uint32_t count) {
-  const std::uint64_t piece_bytes = shape_of(file.shape).piece_bytes;
-  std::vector<std::byte> content(count * piece_bytes);
-  for (std::size_t at = 0; at < content.size(); ++at) {
-    const std::uint32_t stamp = file.pieces[block][first + at / piece_bytes];
-    content[at] = static_cast<std::byte>(stamp >> 8 * (at % piece_bytes % 4));
+std::vector<std::byte> content_of(const File& file, std::uint64_t offset, std::uint64_t bytes) {
+  std::vector<std::byte> content(bytes);
+  for (const Run& run : std::span(file.runs, file.run_count)) {
+    const std::uint64_t end = std::min(run.end, offset + bytes);
+    for (std::uint64_t at = std::max(run.begin, offset); at < end; ++at)
+      content[at - offset] = static_cast<std::byte>(run.stamp >> 8 * (at % 4));
   }
   return content;
 }
 
 std::string describe(const Change& change) {
-  constexpr const char* kNames[] = {
-      "create", "unlink", "rename", "mkdir", "rmdir", "rename of directory", "put", "write"};
+  constexpr const char* kNames[] = {"create", "unlink", "rename", "mkdir",  "rmdir",
+                                    "rename", "put",    "write",  "append", "truncate"};
   return std::string(kNames[static_cast<std::uint32_t>(change.kind)]) + " d" +
          std::to_string(change.at.directory) + "/f" + std::to_string(change.at.file) + " to d" +
-         std::to_string(change.to.directory) + "/f" + std::to_string(change.to.file) + ", block " +
-         std::to_string(change.block + 1) + ", pieces " + std::to_string(change.first) + "+" +
-         std::to_string(change.count);
+         std::to_string(change.to.directory) + "/f" + std::to_string(change.to.file) + ", offset " +
+         std::to_string(change.offset) + ", " + std::to_string(change.bytes) + " bytes";
 }
 
 void Journal::announce(const Change& next) {

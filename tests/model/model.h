@@ -20,14 +20,27 @@ namespace model {
 constexpr std::uint32_t kDirectories = 4;
 constexpr std::uint32_t kFiles = 6;  // places for files in each directory
 constexpr std::uint32_t kBlocks = 4;
-constexpr std::uint32_t kPieces = 8;  // of a block; what is written is whole pieces
+constexpr std::uint32_t kRuns = 32;
 
-// The content of a piece is its stamp over and over; 0 is a hole.
+// Bytes begin..end of a file that one change wrote: the stamp over and over, in step with the
+// offset in the file.
+struct Run {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  std::uint32_t stamp = 0;
+};
+
 struct File {
   std::uint32_t exists = 0;
   std::uint32_t shape = 0;  // decides block size, policy and copies
   std::uint64_t size = 0;
-  std::uint32_t pieces[kBlocks][kPieces] = {};
+  std::uint32_t run_count = 0;
+  Run runs[kRuns];  // in order, apart from one another; what lies between is zeros
+
+  // Room for whatever one more change may add.
+  bool has_room() const { return run_count + 2 <= kRuns; }
+  // Replaces a range; stamp 0 makes a hole.
+  void paint(std::uint64_t begin, std::uint64_t end, std::uint32_t stamp);
 };
 
 struct Directory {
@@ -50,7 +63,9 @@ enum class Kind : std::uint32_t {
   kRemoveDirectory,
   kRenameDirectory,
   kPut,
-  kWrite
+  kWrite,
+  kAppend,
+  kTruncate
 };
 
 struct Place {
@@ -62,20 +77,19 @@ struct Place {
 struct Change {
   Kind kind = Kind::kCreate;
   Place at;
-  Place to;                 // renames
-  std::uint32_t block = 0;  // from 0
-  std::uint32_t first = 0;  // pieces
-  std::uint32_t count = 0;
+  Place to;                  // renames
+  std::uint64_t offset = 0;  // puts, writes; the new size of a truncation
+  std::uint64_t bytes = 0;   // puts, writes, appends
   std::uint32_t stamp = 0;
   std::uint32_t shape = 0;  // creation
 };
 
 struct Shape {
-  std::uint64_t piece_bytes;
+  std::uint64_t block_bytes;
   bool grows;
   std::uint8_t policy;
   std::uint32_t copies;
-  std::uint64_t block_bytes() const { return piece_bytes * kPieces; }
+  std::uint64_t most_bytes() const { return kBlocks * block_bytes; }
 };
 Shape shape_of(std::uint32_t shape);
 
@@ -83,9 +97,8 @@ Shape shape_of(std::uint32_t shape);
 imss::Code expected(const State& state, const Change& change);
 void apply(State& state, const Change& change);
 
-// Content of the pieces first..first+count of a block.
-std::vector<std::byte> content_of(const File& file, std::uint32_t block, std::uint32_t first,
-                                  std::uint32_t count);
+// Bytes offset..offset+bytes of a file; zeros beyond its end.
+std::vector<std::byte> content_of(const File& file, std::uint64_t offset, std::uint64_t bytes);
 
 std::string describe(const Change& change);
 
@@ -98,6 +111,7 @@ struct Journal {
       0};  // of `change`: may have happened when it is one ahead of the state
   std::atomic<std::uint64_t> operations{0};  // reads included
   char failure[1024] = {};
+  char trouble[1024] = {};  // the last answer of a server that was out of reach
 
   const State& state() const { return states[current.load()]; }
   bool undecided() const { return change_number.load() == state().changes + 1; }

@@ -21,48 +21,22 @@ using imss::client::Session;
 
 namespace {
 
-constexpr std::uint32_t kSharedNames = 8;
+bool is_data(Kind kind) {
+  return kind == Kind::kPut || kind == Kind::kWrite || kind == Kind::kAppend ||
+         kind == Kind::kTruncate;
+}
 
-// Closes the dataset at the end.
-class Opened {
- public:
-  Opened(Session& session, imss::Result<std::int32_t> handle)
-      : session_(session), handle_(std::move(handle)) {
-    if (!handle_.ok()) return;
-    auto dataset = session.dataset(*handle_);
-    if (dataset.ok()) dataset_ = *dataset;
-  }
-  ~Opened() {
-    if (handle_.ok()) [[maybe_unused]]
-      const Status status = session_.release(*handle_);
-  }
-  Status status() const { return handle_.status(); }
-  Dataset& operator*() const { return *dataset_; }
-
- private:
-  Session& session_;
-  imss::Result<std::int32_t> handle_;
-  std::shared_ptr<Dataset> dataset_;
-};
+}  // namespace
 
 DatasetOptions options_of(std::uint32_t number) {
   const Shape shape = shape_of(number);
   DatasetOptions options;
   options.policy = static_cast<imss::Policy>(shape.policy);
-  options.block_bytes = shape.block_bytes();
+  options.block_bytes = shape.block_bytes;
   options.block_count = shape.grows ? 0 : kBlocks;
   options.replicas = shape.copies;
   return options;
 }
-
-Uri shared(const std::string& name) { return {kInstance, "shared/" + name}; }
-
-bool one_stamp(const std::vector<std::byte>& content) {
-  return std::all_of(content.begin(), content.end(),
-                     [&](std::byte byte) { return byte == content.front(); });
-}
-
-}  // namespace
 
 std::uint64_t Client::random(std::uint64_t below) {
   random_ += 0x9e3779b97f4a7c15ULL;
@@ -73,6 +47,20 @@ bool Client::fail(const std::string& what) {
   const std::string text = "client " + std::to_string(number_) + ", operation " +
                            std::to_string(journal_.operations.load()) + ": " + what;
   std::snprintf(journal_.failure, sizeof(journal_.failure), "%s", text.c_str());
+  return false;
+}
+
+// Errors that say nothing about what is stored.
+bool is_trouble(const Status& status) {
+  return status.code() == Code::kIo || status.code() == Code::kTimedOut ||
+         status.code() == Code::kUnknownOutcome;
+}
+
+bool Client::fail(const std::string& what, const Status& why) {
+  if (!trouble_expected_ || !is_trouble(why)) return fail(what + ": " + why.message());
+  troubled_ = true;
+  std::snprintf(journal_.trouble, sizeof(journal_.trouble), "%s: %s", what.c_str(),
+                why.message().c_str());
   return false;
 }
 
@@ -89,10 +77,51 @@ Uri Client::uri(Place place) const {
 // --- changes
 // -------------------------------------------------------------------------------------------
 
+// Where something begins or ends: anywhere, or where a block or a page does.
+std::uint64_t Client::draw_offset(std::uint64_t block_bytes, std::uint64_t most) {
+  const std::uint64_t offset = random(most + 1);
+  const std::uint64_t unit = random(4) != 0 ? 1 : random(2) == 0 ? block_bytes : 4096;
+  return offset - offset % unit;
+}
+
+// A range of a file for what the change does. Ranges end where a file of this shape may end.
+void Client::draw_range(Change& change) {
+  const File& now = file(change.at);
+  const Shape shape = shape_of(now.shape);
+  const std::uint64_t most = shape.most_bytes();
+  if (change.kind == Kind::kAppend) {
+    if (!shape.grows) change.kind = Kind::kWrite;
+    if (shape.grows && now.size == most) change.kind = Kind::kTruncate;
+  }
+  switch (change.kind) {
+    case Kind::kPut:
+      change.offset = random(kBlocks) * shape.block_bytes;
+      change.bytes = 1 + draw_offset(shape.block_bytes, shape.block_bytes - 1);
+      return;
+    case Kind::kWrite: {
+      change.offset = draw_offset(shape.block_bytes, most - 1);
+      // Only ranges of datasets that grow may reach into the next block.
+      const std::uint64_t block_rest = shape.block_bytes - change.offset % shape.block_bytes;
+      change.bytes = 1 + random(shape.grows ? std::min(most - change.offset, 3 * shape.block_bytes)
+                                            : block_rest);
+      return;
+    }
+    case Kind::kAppend:
+      change.bytes = 1 + random(std::min(most - now.size, 2 * shape.block_bytes));
+      return;
+    case Kind::kTruncate:
+      change.offset = draw_offset(shape.block_bytes, random(3) == 0 ? most : now.size);
+      return;
+    default:
+      return;
+  }
+}
+
 Change Client::draw_change() {
-  constexpr Kind kOften[] = {Kind::kPut,    Kind::kPut,    Kind::kPut,    Kind::kWrite,
-                             Kind::kWrite,  Kind::kWrite,  Kind::kCreate, Kind::kCreate,
-                             Kind::kUnlink, Kind::kRename, Kind::kRename, Kind::kMakeDirectory};
+  constexpr Kind kOften[] = {Kind::kPut,      Kind::kPut,      Kind::kWrite,  Kind::kWrite,
+                             Kind::kWrite,    Kind::kWrite,    Kind::kAppend, Kind::kAppend,
+                             Kind::kTruncate, Kind::kTruncate, Kind::kCreate, Kind::kCreate,
+                             Kind::kUnlink,   Kind::kRename,   Kind::kRename, Kind::kMakeDirectory};
   constexpr Kind kSeldom[] = {Kind::kRemoveDirectory, Kind::kRenameDirectory, Kind::kMakeDirectory};
   Change change;
   change.kind =
@@ -101,24 +130,41 @@ Change Client::draw_change() {
                static_cast<std::uint32_t>(random(kFiles))};
   change.to = {static_cast<std::uint32_t>(random(kDirectories)),
                static_cast<std::uint32_t>(random(kFiles))};
-  change.block = static_cast<std::uint32_t>(random(kBlocks));
-  change.first = change.kind == Kind::kWrite ? static_cast<std::uint32_t>(random(kPieces)) : 0;
-  change.count = 1 + static_cast<std::uint32_t>(random(kPieces - change.first));
   change.stamp = static_cast<std::uint32_t>(random(0xffffffff)) + 1;
   change.shape = static_cast<std::uint32_t>(random(1000));
+  if (is_data(change.kind) && !file(change.at).has_room()) change.kind = Kind::kUnlink;
+  draw_range(change);
   return change;
 }
 
 Status Client::write_data(const Change& change) {
   Opened dataset(session_, session_.open(uri(change.at)));
   IMSS_RETURN_IF_ERROR(dataset.status());
+  const File& before = file(change.at);
+  const Shape shape = shape_of(before.shape);
   State after = state();
   apply(after, change);
   const File& now = after.directories[change.at.directory].files[change.at.file];
-  const auto content = content_of(now, change.block, change.first, change.count);
-  if (change.kind == Kind::kPut) return session_.put(*dataset, change.block + 1, content);
-  const std::uint64_t offset = change.first * shape_of(now.shape).piece_bytes;
-  return session_.write(*dataset, change.block + 1, offset, content);
+  const std::uint64_t block = 1 + change.offset / shape.block_bytes;
+  const std::uint64_t within = change.offset % shape.block_bytes;
+  switch (change.kind) {
+    case Kind::kTruncate:
+      return session_.truncate(*dataset, change.offset);
+    case Kind::kAppend: {
+      const auto at = session_.append(*dataset, content_of(now, before.size, change.bytes));
+      if (at.ok() && *at != before.size) return Code::kCorrupt;  // which no append answers
+      return at.status();
+    }
+    case Kind::kPut:
+      return session_.put(*dataset, block, content_of(now, change.offset, change.bytes));
+    default:
+      break;
+  }
+  const auto content = content_of(now, change.offset, change.bytes);
+  const bool one_block = within + change.bytes <= shape.block_bytes;
+  if (!shape.grows || (one_block && change.stamp % 2 == 0))
+    return session_.write(*dataset, block, within, content);
+  return session_.write_at(*dataset, change.offset, content);
 }
 
 Status Client::execute(const Change& change) {
@@ -144,6 +190,8 @@ Status Client::execute(const Change& change) {
       return session_.rename(uri(change.at.directory), uri(change.to.directory));
     case Kind::kPut:
     case Kind::kWrite:
+    case Kind::kAppend:
+    case Kind::kTruncate:
       return write_data(change);
   }
   return {};
@@ -154,6 +202,7 @@ bool Client::change(const Change& change) {
   journal_.announce(change);
   const Status status = execute(change);
   if (status.code() != wanted) {
+    if (trouble_expected_ && is_trouble(status)) return fail(describe(change), status);
     return fail(describe(change) + " answered " + std::string(imss::name_of(status.code())) + " (" +
                 status.message() + ") instead of " + std::string(imss::name_of(wanted)));
   }
@@ -169,37 +218,65 @@ bool Client::check_file(Place place) {
   const bool there = state().directories[place.directory].exists != 0 && known.exists != 0;
   Opened dataset(session_, session_.open(uri(place)));
   if (!there) {
-    return dataset.status().code() == Code::kNotFound ||
-           fail(format_uri(uri(place)) + " is there and should not");
+    if (dataset.status().ok()) return fail(format_uri(uri(place)) + " is there and should not");
+    return dataset.status().code() == Code::kNotFound || fail("open", dataset.status());
   }
-  if (!dataset.status().ok()) return fail(dataset.status().message());
+  if (!dataset.status().ok()) return fail("open", dataset.status());
   const auto attributes = session_.attributes(*dataset);
-  if (!attributes.ok()) return fail(attributes.status().message());
+  if (!attributes.ok()) return fail("attributes", attributes.status());
   if (attributes->size != known.size) {
     return fail(format_uri(uri(place)) + " has " + std::to_string(attributes->size) +
                 " bytes instead of " + std::to_string(known.size));
   }
+  return check_content(*dataset, place);
+}
+
+// Every block as a whole, also beyond the end, and some range.
+bool Client::check_content(Dataset& dataset, Place place) {
+  const File& known = file(place);
+  const Shape shape = shape_of(known.shape);
+  const auto compare = [&](const Status& status, std::uint64_t offset, const Bytes& content) {
+    if (!status.ok()) return fail("read", status);
+    const Bytes wanted = content_of(known, offset, content.size());
+    if (content == wanted) return true;
+    const auto at = std::mismatch(content.begin(), content.end(), wanted.begin()).first;
+    return fail(format_uri(uri(place)) + " differs at byte " +
+                std::to_string(offset + static_cast<std::uint64_t>(at - content.begin())) + " of " +
+                std::to_string(known.size) + ", block size " + std::to_string(shape.block_bytes));
+  };
   for (std::uint32_t block = 0; block < kBlocks; ++block) {
-    const auto wanted = content_of(known, block, 0, kPieces);
-    std::vector<std::byte> content(wanted.size());
-    const Status status = session_.get(*dataset, block + 1, 0, content);
-    if (!status.ok()) return fail(status.message());
-    if (content == wanted) continue;
-    const auto at =
-        std::mismatch(content.begin(), content.end(), wanted.begin()).first - content.begin();
-    return fail(format_uri(uri(place)) + ": block " + std::to_string(block + 1) +
-                " differs at byte " + std::to_string(at));
+    Bytes content(shape.block_bytes);
+    const Status status = session_.get(dataset, block + 1, 0, content);
+    if (!compare(status, block * shape.block_bytes, content)) return false;
   }
-  return true;
+  const std::uint64_t offset = random(shape.most_bytes());
+  if (!shape.grows) {
+    const std::uint64_t within = offset % shape.block_bytes;
+    Bytes content(1 + random(shape.block_bytes - within));
+    const Status status = session_.get(dataset, 1 + offset / shape.block_bytes, within, content);
+    return compare(status, offset, content);
+  }
+  Bytes content(1 + random(2 * shape.block_bytes));
+  const auto count = session_.read_at(dataset, offset, content);
+  const std::uint64_t there = known.size > offset ? known.size - offset : 0;
+  if (count.ok() && *count != std::min<std::uint64_t>(there, content.size())) {
+    return fail("of " + std::to_string(content.size()) + " bytes at " + std::to_string(offset) +
+                " " + std::to_string(*count) + " were read, of a file of " +
+                std::to_string(known.size));
+  }
+  content.resize(count.ok() ? *count : 0);
+  return compare(count.status(), offset, content);
 }
 
 bool Client::check_directory(std::uint32_t number) {
   const Directory& directory = state().directories[number];
   std::vector<imss::metadata::EntryInfo> entries;
   const auto listed = session_.list(uri(number), 0, 1000, &entries);
-  if (directory.exists == 0)
-    return listed.code() == Code::kNotFound || fail("a removed directory is listed");
-  if (!listed.ok()) return fail(listed.status().message());
+  if (directory.exists == 0) {
+    if (listed.ok()) return fail("a removed directory is listed");
+    return listed.code() == Code::kNotFound || fail("list", listed.status());
+  }
+  if (!listed.ok()) return fail("list", listed.status());
   std::set<std::string> names;
   for (const auto& entry : entries) names.insert(entry.name);
   std::set<std::string> wanted;
@@ -223,21 +300,32 @@ bool Client::verify() {
 // --- after a death
 // -----------------------------------------------------------------------------------------
 
-// A put is there as a whole or not; of a write each byte may be the old or the new one. What was
-// begun is then done again, so that all that goes with it (copies, the size) is certain.
+// A put is there as a whole or not; of a write each byte may be the old or the new one, and the
+// size may have come as far as the write. An append and a truncation have their new size or did not
+// begin. What was begun is then done again, so that all that goes with it (copies, the size) is
+// certain.
 bool Client::resolve_data(const Change& change) {
   const File& before = file(change.at);
+  const Shape shape = shape_of(before.shape);
   State after = state();
   apply(after, change);
   const File& now = after.directories[change.at.directory].files[change.at.file];
-  const auto old_content = content_of(before, change.block, 0, kPieces);
-  const auto new_content = content_of(now, change.block, 0, kPieces);
-  std::vector<std::byte> content(old_content.size());
-  {
-    Opened dataset(session_, session_.open(uri(change.at)));
-    if (!dataset.status().ok()) return fail(dataset.status().message());
-    const Status status = session_.get(*dataset, change.block + 1, 0, content);
-    if (!status.ok()) return fail(status.message());
+  const Bytes old_content = content_of(before, 0, shape.most_bytes());
+  const Bytes new_content = content_of(now, 0, shape.most_bytes());
+  Bytes content(shape.most_bytes());
+  Opened dataset(session_, session_.open(uri(change.at)));
+  if (!dataset.status().ok()) return fail("open", dataset.status());
+  const auto attributes = session_.attributes(*dataset);
+  if (!attributes.ok()) return fail("attributes", attributes.status());
+  const std::uint64_t size = attributes->size;
+  const bool between = change.kind == Kind::kWrite && size > before.size && size < now.size;
+  if (size != before.size && size != now.size && !between)
+    return fail("an interrupted " + describe(change) + " has left " + std::to_string(size) +
+                " bytes");
+  for (std::uint32_t block = 0; block < kBlocks; ++block) {
+    const auto part = std::span(content).subspan(block * shape.block_bytes, shape.block_bytes);
+    const Status status = session_.get(*dataset, block + 1, 0, part);
+    if (!status.ok()) return fail("read", status);
   }
   if (change.kind == Kind::kPut && content != old_content && content != new_content) {
     return fail("half of an interrupted " + describe(change) + " is there");
@@ -246,10 +334,26 @@ bool Client::resolve_data(const Change& change) {
     if (content[at] == old_content[at] || content[at] == new_content[at]) continue;
     return fail("an interrupted " + describe(change) + " has damaged byte " + std::to_string(at));
   }
-  const Status again = write_data(change);
-  if (!again.ok()) return fail("after an interrupted " + describe(change) + ": " + again.message());
-  journal_.decide(true);
+  // An append that has its place is completed there.
+  Status again;
+  bool happened = true;
+  if (change.kind != Kind::kAppend) {
+    again = write_data(change);
+  } else if (size == now.size) {
+    again = session_.write_at(*dataset, before.size, content_of(now, before.size, change.bytes));
+  } else {
+    happened = false;
+  }
+  if (!again.ok()) return fail("after an interrupted " + describe(change), again);
+  journal_.decide(happened);
   return true;
+}
+
+bool Client::look(const Uri& path, bool* there) {
+  const auto node = session_.resolve(path);
+  *there = node.ok();
+  return node.ok() || node.code() == Code::kNotFound ||
+         fail("looking at " + format_uri(path), node.status());
 }
 
 bool Client::resolve() {
@@ -258,122 +362,53 @@ bool Client::resolve() {
     journal_.decide(false);
     return true;
   }
-  const auto exists = [&](const Uri& path) { return session_.resolve(path).ok(); };
+  bool there = false;
   switch (change.kind) {
     case Kind::kCreate:
-      journal_.decide(exists(uri(change.at)));
+      if (!look(uri(change.at), &there)) return false;
+      journal_.decide(there);
       return true;
     case Kind::kUnlink:
-      journal_.decide(!exists(uri(change.at)));
-      return true;
     case Kind::kRename:
-      journal_.decide(change.at == change.to || !exists(uri(change.at)));
+      if (!look(uri(change.at), &there)) return false;
+      journal_.decide(!there || (change.kind == Kind::kRename && change.at == change.to));
       return true;
     case Kind::kMakeDirectory:
-      journal_.decide(exists(uri(change.at.directory)));
+      if (!look(uri(change.at.directory), &there)) return false;
+      journal_.decide(there);
       return true;
     case Kind::kRemoveDirectory:
-      journal_.decide(!exists(uri(change.at.directory)));
-      return true;
     case Kind::kRenameDirectory:
-      journal_.decide(change.at.directory == change.to.directory ||
-                      !exists(uri(change.at.directory)));
+      if (!look(uri(change.at.directory), &there)) return false;
+      journal_.decide(!there || (change.kind == Kind::kRenameDirectory &&
+                                 change.at.directory == change.to.directory));
       return true;
     case Kind::kPut:
     case Kind::kWrite:
+    case Kind::kAppend:
+    case Kind::kTruncate:
       return resolve_data(change);
   }
   return true;
 }
 
 bool Client::take_over() {
-  for (const char* path : {"shared/x", "shared/y"}) {
-    const Status made = session_.make_directory({kInstance, path}, 0755, true);
-    if (!made.ok()) return fail(made.message());
-  }
   const Status made =
       session_.make_directory({kInstance, "p" + std::to_string(number_)}, 0755, true);
-  if (!made.ok()) return fail(made.message());
-  DatasetOptions options;
-  options.block_bytes = kSharedBlockBytes;
-  options.block_count = kSharedBlocks;
-  Opened data(session_, session_.create(shared("data"), options));
-  if (!data.status().ok() && data.status().code() != Code::kExists)
-    return fail(data.status().message());
+  if (!made.ok()) return fail("mkdir", made);
+  if (const Status shared = make_shared(session_); !shared.ok())
+    return fail("what all share", shared);
   if (journal_.undecided() && !resolve()) return false;
   return verify();
 }
 
-// --- what all share
-// --------------------------------------------------------------------------------------
-
-bool Client::share() {
-  const std::uint64_t which = random(4);
-  if (which == 0) {
-    Opened dataset(session_, session_.open(shared("data")));
-    if (!dataset.status().ok()) return fail(dataset.status().message());
-    std::vector<std::byte> content(kSharedBlockBytes, static_cast<std::byte>(random(256)));
-    const std::uint64_t block = 1 + random(kSharedBlocks);
-    if (random(2) == 0) {
-      const Status put = session_.put(*dataset, block, content);
-      if (!put.ok()) return fail("put of a shared block: " + put.message());
-    }
-    const Status got = session_.get(*dataset, block, 0, content);
-    if (!got.ok()) return fail("get of a shared block: " + got.message());
-    return one_stamp(content) || fail("a shared block is a mixture of two");
-  }
-  const auto name = [&] {
-    constexpr const char* kWhere[] = {"", "x/", "y/"};
-    return shared(kWhere[random(3)] + ("n" + std::to_string(random(kSharedNames))));
-  };
-  const Uri from = name();
-  const Uri to = name();
-  Status status;
-  switch (random(6)) {
-    case 0:
-      status = Opened(session_, session_.create(from, options_of(1))).status();
-      break;
-    case 1:
-      status = session_.unlink(from);
-      break;
-    case 2:
-      status = session_.make_directory(from, 0755, false);
-      break;
-    case 3:
-      status = session_.remove_directory(from);
-      break;
-    default:
-      status = session_.rename(from, to);
-      break;
-  }
-  constexpr Code kPossible[] = {Code::kOk,          Code::kNotFound, Code::kExists,
-                                Code::kIsDirectory, Code::kNotEmpty, Code::kNotDirectory,
-                                Code::kWouldCycle};
-  return std::find(std::begin(kPossible), std::end(kPossible), status.code()) !=
-             std::end(kPossible) ||
-         fail("a shared name: " + status.message());
-}
-
-std::string verify_shared(Session& session) {
-  std::vector<Uri> directories = {{kInstance, "shared"}};
-  while (!directories.empty()) {
-    const Uri directory = directories.back();
-    directories.pop_back();
-    std::vector<imss::metadata::EntryInfo> entries;
-    const auto listed = session.list(directory, 0, 1000, &entries);
-    if (!listed.ok()) return listed.status().message();
-    if (session.attributes(directory)->size != entries.size())
-      return format_uri(directory) + " counts its names wrong";
-    for (const auto& entry : entries) {
-      const Uri path{kInstance, directory.path + "/" + entry.name};
-      if (entry.type == imss::metadata::NodeType::kDirectory) {
-        directories.push_back(path);
-      } else if (const Opened opened(session, session.open(path)); !opened.status().ok()) {
-        return opened.status().message();
-      }
-    }
-  }
-  return "";
+bool Client::recover(imss::Deadline patience) {
+  do {
+    troubled_ = false;
+    if (take_over()) return true;
+    if (!troubled_) return false;
+  } while (!patience.expired());
+  return fail(std::string("the trouble does not end: ") + journal_.trouble);
 }
 
 // --- one step
@@ -381,19 +416,37 @@ std::string verify_shared(Session& session) {
 
 // Death at a fault point, or at whatever instruction is executed a moment from now.
 void Client::arm() {
-  constexpr const char* kPoints[] = {"transaction.prepared", "transaction.committed",
-                                     "transaction.applying", "transaction.applied",
-                                     "put.filled",           "put.published",
-                                     "write.filled",         "write.range_made",
-                                     "pages.claimed",        "pages.filled",
-                                     "move.announced",       "move.copied",
-                                     "extents.refilled",     "table.split",
-                                     "names.prepared",       "names.removed",
-                                     "names.renamed",        "names.rename_prepared",
-                                     "create.inode_made",    "create.published",
-                                     "unlink.links_changed", "drop.blocks_erased",
-                                     "inode.filled",         "inode.block_announced",
-                                     "replicas.one_written", "names.directory_removed"};
+  constexpr const char* kPoints[] = {"transaction.prepared",
+                                     "transaction.committed",
+                                     "transaction.applying",
+                                     "transaction.applied",
+                                     "put.filled",
+                                     "put.published",
+                                     "write.filled",
+                                     "write.range_made",
+                                     "pages.claimed",
+                                     "pages.filled",
+                                     "move.announced",
+                                     "move.copied",
+                                     "extents.refilled",
+                                     "table.split",
+                                     "names.prepared",
+                                     "names.removed",
+                                     "names.renamed",
+                                     "names.rename_prepared",
+                                     "create.inode_made",
+                                     "create.published",
+                                     "unlink.links_changed",
+                                     "drop.blocks_erased",
+                                     "inode.filled",
+                                     "inode.block_announced",
+                                     "replicas.one_written",
+                                     "names.directory_removed",
+                                     "append.reserved",
+                                     "truncate.begun",
+                                     "truncation.begun",
+                                     "truncation.intended",
+                                     "truncate.blocks_erased"};
   if (random(3) == 0) {
     ::ualarm(static_cast<useconds_t>(1 + random(3000)), 0);
     return;

@@ -1,5 +1,8 @@
 #include "model_servers.h"
 
+#include <thread>
+
+#include "base/clock.h"
 #include "metadata/reach.h"
 #include "model_client.h"
 #include "segment/check.h"
@@ -62,21 +65,22 @@ void Servers::retire() {
 Result<std::unique_ptr<imss::client::Session>> connect() {
   imss::client::ConnectOptions options;
   options.port = kMetadataPort;
-  return imss::client::Session::connect(options);
+  // The servers' process may have been killed a moment ago, and its successor not serve yet.
+  const imss::Deadline patience = imss::Deadline::from_now(20'000);
+  for (;;) {
+    auto session = imss::client::Session::connect(options);
+    if (session.code() != imss::Code::kNotInitialized || patience.expired()) return session;
+    std::this_thread::yield();
+  }
 }
 
 Status Servers::settle(imss::client::Session& session) {
-  session.names().segment().clean_up();
+  session.metadata_segment()->clean_up();
   IMSS_RETURN_IF_ERROR(session.reap());
   for (const auto& server : data_) {
     server->segment()->clean_up();
     imss::store::Store store(server->segment());
-    Status dropped;
-    IMSS_RETURN_IF_ERROR(store.sweep([&](std::uint64_t dataset) {
-      const Status status = session.drop_orphan(kInstance, dataset);
-      if (!status.ok()) dropped = status;
-    }));
-    IMSS_RETURN_IF_ERROR(dropped);
+    IMSS_RETURN_IF_ERROR(session.sweep(store, server->server_id()));
   }
   return {};
 }

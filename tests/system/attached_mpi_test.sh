@@ -131,6 +131,9 @@ pair() {
 one_dies() {
   local dead=$1 alive=$((1 - $1))
   pair
+  # Ranks of one node do without the network.
+  [ "$(cat "/proc/${pid[0]}/maps" "/proc/${pid[1]}/maps" | grep -Ec 'libimss_net|libucp|libzmq')" -eq 0 ] ||
+    fail "ranks of one node load the network module"
   kill -9 "${pid[$dead]}"
   wait "${pid[$dead]}" 2> /dev/null
   echo go >&"${in[$alive]}"

@@ -2,7 +2,7 @@
 port_base=21500
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 
-commands="status ls stat put get rm mkdir rmdir mv df check config placement bench"
+commands="status ls stat put get rm mkdir rmdir ln mv df check config placement bench"
 expect 0 "$bin/imss" --help
 cp out help
 for command in $commands; do
@@ -34,11 +34,12 @@ expect 2 "$bin/imss"
 expect 2 "$bin/imss" dance
 says err "no command 'dance'"
 expect 2 "$bin/imss" help dance
-for call in stat put "put input" get "get imss://x/a" rm mkdir rmdir mv "mv imss://x/a" \
+expect 2 "$bin/imss" version surplus
+for call in stat put "put input" get "get imss://x/a" rm mkdir rmdir ln "ln imss://x/a" mv "mv imss://x/a" \
   "status surplus" "ls --port 0" "ls --port 70000"; do
   expect 2 "$bin/imss" $call
 done
-for call in "" metadata\ surplus "file port 0" "./m 5569" "metadata --servers 2" "data --file m"; do
+for call in "" metadata\ surplus "file port 0" "./m 5569" "metadata --instance imss://x" "data --file m"; do
   expect 2 "$bin/server" $call
 done
 expect 1 "$bin/imss" status
@@ -60,6 +61,21 @@ says out '^a$'
 printf 'x' > odd
 odd=$(printf 'imss:///a/"q\\ \001 \377')
 expect 0 "$bin/imss" put odd "$odd"
+expect 0 "$bin/imss" ln imss:///a/b imss:///a/c
+expect 0 "$bin/imss" ln -s c imss:///a/link
+expect 0 "$bin/imss" rm imss:///a/b
+expect 0 "$bin/imss" get imss:///a/link linked
+same_file input linked
+expect 0 "$bin/imss" ls -l imss:///a
+says out 'link -> c$'
+expect 0 "$bin/imss" stat imss:///a/link
+says out 'Target: c$'
+expect 1 "$bin/imss" ln imss:///a imss:///d
+expect 1 "$bin/imss" ln imss:///none imss:///d
+expect 1 "$bin/imss" ln -s c imss:///a/link
+expect 0 "$bin/imss" mv imss:///a/c imss:///a/b
+expect 1 "$bin/imss" get imss:///a/link linked
+expect 0 "$bin/imss" rm imss:///a/link
 expect 2 "$bin/imss" ls nonsense
 expect 1 "$bin/imss" ls imss://none
 one_sentence 'imss ls'
@@ -86,13 +102,76 @@ until "$bin/imss" ls -a imss:// | grep -q '^\.imss-put' || ! kill -0 $put 2> /de
 kill -TERM $put 2> /dev/null
 wait $put
 [ $? -ne 0 ] || fail "an interrupted put succeeded"
+# The same while it waits for input that does not come.
+mkfifo silent
+"$bin/imss" put - imss:///silent < silent 2> err &
+put=$!
+exec {writer}> silent
+until "$bin/imss" ls -a imss:// | grep -q '^\.imss-put' || ! kill -0 $put 2> /dev/null; do :; done
+kill -TERM $put 2> /dev/null
+wait_for_end $put
+wait $put
+[ $? -ne 0 ] || fail "a put that waited and was interrupted succeeded"
+exec {writer}>&-
 expect 0 "$bin/imss" ls -a imss://
-grep -q 'put\|sparse' out && fail "an interrupted put left $(cat out)"
+grep -q 'put\|sparse\|silent' out && fail "an interrupted put left $(cat out)"
 
+# Standard input and output: nothing, less than a block, whole blocks, and blocks with a rest.
+for bytes in 0 1 65536 131072 1000003; do
+  head -c $bytes "$bin/imss" > piece
+  cat piece | "$bin/imss" put --block-size 64KiB - imss:///piped || fail "put of $bytes bytes from a pipe"
+  "$bin/imss" get imss:///piped - | cmp - piece || fail "$bytes bytes went through a pipe"
+  expect 0 "$bin/imss" stat imss:///piped
+  says out "Size: *$bytes "
+  expect 0 "$bin/imss" rm imss:///piped
+done
+"$bin/imss" put - imss:///piped < input || fail "put with a file as standard input"
+expect 1 "$bin/imss" put - imss:///piped
+says err 'exists'
+"$bin/imss" put --force - imss:///piped < odd || fail "put --force from standard input"
+"$bin/imss" get imss:///piped - | cmp - odd || fail "put --force from standard input"
+expect 0 "$bin/imss" mkdir imss:///folder
+expect 1 "$bin/imss" put - imss:///folder
+says err 'is a directory'
+"$bin/imss" get imss:///a/b - 2> err > /dev/full && fail "get into a full device succeeded"
+one_sentence 'imss get'
+
+# What placement says of a size no test machine has.
+expect 0 "$bin/imss" placement --policy HRW --servers 1000 --blocks 100000 --add 1
+says out '^HRW .*%.*%'
+expect 0 "$bin/imss" placement --servers 7 --blocks 7000
+[ "$(grep -cE '^(RR|BUCKETS|HASH|CRC16b|CRC64b|LOCAL|HRW) ' out)" -eq 7 ] || fail "not all policies: $(cat out)"
+says out '^RR +1000 +1000\.00 +1000 '
+expect 2 "$bin/imss" placement --policy FOO
+says err "imss placement: .*FOO"
+expect 2 "$bin/imss" placement --blocks -1
+expect 2 "$bin/imss" placement surplus
+for call in "--servers 2 --replicas 5" "--servers 0" "--blocks 0" "--replicas 0" "--servers 2 --remove 2" \
+  "--add 1 --remove 1" "--servers many" "--servers"; do
+  expect 2 "$bin/imss" placement $call
+  says err '^imss placement: '
+done
+
+# JSON from standard input, as far as this machine can tell.
+parses() {
+  if command -v python3 > /dev/null; then
+    python3 -m json.tool > /dev/null
+  elif command -v jq > /dev/null; then
+    jq . > /dev/null
+  else
+    tr -d '\n' | grep -Eq '^(\[.*\]|\{.*\})$'
+  fi
+}
+quick_bench="bench --quick --attached --sizes 4KiB --threads 1 --processes 1 --no-names"
+for call in status "ls -R imss://" "ls imss:///a" "stat -L imss:///a/b imss:///a imss://" df check config \
+  "check --export exported imss://" "placement --servers 5 --blocks 100" \
+  "placement --policy HRW --servers 5 --blocks 100 --remove 1" "$quick_bench"; do
+  "$bin/imss" $call --json < /dev/null > json 2> err || fail "imss $call --json fails: $(cat err)"
+  parses < json || fail "imss $call --json does not parse"
+done
+expect 2 "$bin/imss" bench --sizes 1000
+expect 2 "$bin/imss" bench --growth-bytes 1GiB
 if command -v python3 > /dev/null; then
-  for call in "status" "ls -R imss://" "ls imss:///a" "stat -L imss:///a/b imss:///a imss://" df check config; do
-    "$bin/imss" $call --json | python3 -m json.tool > /dev/null || fail "imss $call --json does not parse"
-  done
   "$bin/imss" ls --json imss:///a | python3 -c '
 import json, sys
 names = {e["name"] for e in json.load(sys.stdin)}

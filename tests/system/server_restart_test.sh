@@ -81,6 +81,28 @@ one_sentence 'imss get'
 expect 0 "$bin/imss" put --force input imss://again/dir/data
 everything_is_there
 expect 0 "$bin/imss" check
+
+# What datasets and directories were is shown by the next deployment as it was, data or not.
+chmod 640 input
+expect 0 "$bin/imss" put --policy HASH input imss://again/dir/deeper/more
+expect 0 "$bin/imss" mkdir imss://again/empty
+: > nothing
+expect 0 "$bin/imss" put nothing imss://again/nothing
+show() {
+  "$bin/imss" ls -lR imss://again || fail "ls -lR"
+  local name
+  for name in '' /dir /dir/data /dir/deeper/more /empty /nothing; do "$bin/imss" stat "imss://again$name" || fail "stat $name"; done
+}
+show > before
 expect 0 "$bin/umount.imss" -u imss://again
+empty_dir "$IMSS_SHM_DIR"
+for deployment in 1 2; do
+  expect 0 "${mount[@]}"
+  show > after
+  diff before after || fail "deployment $deployment shows something else"
+  expect 1 "$bin/imss" get imss://again/nothing copy3
+  one_sentence 'imss get'
+  expect 0 "$bin/umount.imss" -u imss://again
+done
 empty_dir "$IMSS_SHM_DIR"
 finish

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <thread>
 
+#include "base/uri.h"
+#include "client/session.h"
 #include "unit/api/attached_store.h"
 
 using namespace api_test;  // NOLINT
@@ -232,6 +234,24 @@ TEST_CASE("directories are made, refused while not empty, and removed") {
   CHECK(imss_rmdir(uri_of("m/n").c_str()) == 0);
   CHECK(failure(imss_rmdir(uri_of("m/n").c_str())) == ENOENT);
   CHECK(failure(imss_rmdir(instance_uri().c_str())) == EINVAL);
+}
+
+TEST_CASE("stat_dataset tells where a symbolic link leads, and open_dataset goes there") {
+  const AttachedStore store;
+  const std::int32_t id = create("told", 7, "BUCKETS");
+  const auto session = imss::client::Session::connect({{{"localhost", 0}}, metadata_port()});
+  REQUIRE(session.ok());
+  REQUIRE((*session)->make_symlink("told", *imss::parse_uri(uri_of("link"))).ok());
+  dataset_info info{};
+  REQUIRE(stat_dataset(uri_of("link").c_str(), &info) > 0);
+  CHECK(info.is_link == 1);
+  CHECK(std::string(info.link) == "told");
+  CHECK(S_ISLNK(info.mode));
+  CHECK(free_dataset(&info) == 0);
+  const std::int32_t followed = open_dataset(uri_of("link").c_str());
+  CHECK(failure(followed) == 0);
+  CHECK(release_dataset(followed) == 0);
+  REQUIRE(release_dataset(id) == 0);
 }
 
 TEST_CASE("stat_dataset tells how a dataset was created") {

@@ -89,7 +89,7 @@ TEST_CASE("copies that a dead writer left different become equal again") {
   REQUIRE(positions.ok());
   REQUIRE(positions->size() == 3);
   const InstanceServers& servers = *dataset.instance;
-  store::Store& first = *servers.stores[(*positions)[0]];
+  store::Store& first = *servers.mapped[(*positions)[0]];
   // Somebody else may be cleaning up at this moment.
   while (first.segment().super().recoveries.load() == 0) first.segment().clean_up();
   REQUIRE(session.reap().ok());
@@ -98,7 +98,7 @@ TEST_CASE("copies that a dead writer left different become equal again") {
   std::vector<std::byte> expected(kBlockBytes);
   REQUIRE(first.get({dataset.id, 1}, 0, expected).ok());
   for (const std::uint32_t position : *positions) {
-    store::Store& copy = *servers.stores[position];
+    store::Store& copy = *servers.mapped[position];
     CHECK(*copy.version({dataset.id, 1}) == version);
     std::vector<std::byte> content(kBlockBytes);
     REQUIRE(copy.get({dataset.id, 1}, 0, content).ok());

@@ -2,8 +2,8 @@
 
 #include <sys/wait.h>
 
-#include "engines.h"
 #include "segment/fault.h"
+#include "session_test_util.h"
 
 using engines::is_stamped;
 using engines::kKiB;
@@ -14,6 +14,9 @@ using imss::Code;
 using imss::client::Dataset;
 using imss::client::DatasetOptions;
 using imss::client::Session;
+using sessions::all_blocks;
+using sessions::get;
+using sessions::stored_blocks;
 
 namespace {
 
@@ -26,33 +29,6 @@ std::shared_ptr<Dataset> create(Session& session, const std::string& path,
   auto dataset = session.dataset(*made);
   REQUIRE(dataset.ok());
   return *dataset;
-}
-
-std::vector<std::byte> get(Session& session, Dataset& dataset, std::uint64_t block,
-                           std::size_t bytes, std::uint64_t offset = 0) {
-  std::vector<std::byte> out(bytes);
-  const auto status = session.get(dataset, block, offset, out);
-  INFO(status.message());
-  REQUIRE(status.ok());
-  return out;
-}
-
-std::uint64_t stored_blocks(World& world, std::size_t server) {
-  std::uint64_t count = 0;
-  REQUIRE(world.data(server)
-              .store
-              .for_each_block([&](imss::store::BlockId, const imss::segment::Values&) {
-                ++count;
-                return true;
-              })
-              .ok());
-  return count;
-}
-
-std::uint64_t all_blocks(World& world) {
-  std::uint64_t count = 0;
-  for (std::size_t i = 0; i < world.data_servers(); ++i) count += stored_blocks(world, i);
-  return count;
 }
 
 void fence(World& world, std::uint32_t position) {
@@ -122,7 +98,7 @@ TEST_CASE("every copy is written, and reads turn to another copy when a server i
       auto view = world.session().view(*dataset, block);
       REQUIRE(view.ok());
       CHECK(is_stamped(view->bytes.subspan(24), block));
-      imss::store::Store::release(*view);
+      imss::store::release(*view);
     }
   }
   for (std::uint64_t block = 1; block <= 12; ++block) {

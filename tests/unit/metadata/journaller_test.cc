@@ -6,6 +6,9 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
+#include "base/hash.h"
+#include "metadata/journal_format.h"
+#include "metadata/state_records.h"
 #include "segment/segment_files.h"
 #include "server/metadata_server.h"
 #include "support/scratch.h"
@@ -99,7 +102,7 @@ TEST_CASE("a new deployment finds instances, names and policies of the metadata 
   {
     Service service(options_for(scratch));
     make_tree(service);
-    highest = service.names->new_id();
+    highest = *service.names->new_id();
     service.server->stop(true);
   }
   REQUIRE(segment::list_files().empty());
@@ -109,7 +112,7 @@ TEST_CASE("a new deployment finds instances, names and policies of the metadata 
     auto instance = service.names->instance("x");
     std::vector<EntryInfo> entries;
     REQUIRE(service.names->list(instance->root, 0, 100, &entries).ok());
-    const std::uint64_t fresh = service.names->new_id();
+    const std::uint64_t fresh = *service.names->new_id();
     for (const EntryInfo& entry : entries) CHECK(entry.id < fresh);
     CHECK(highest > 0);
   }
@@ -172,6 +175,121 @@ TEST_CASE("more changes than the ring of dirty keys holds end in a snapshot with
   CHECK(service.names->lookup(root, "f0").ok());
   CHECK(service.names->lookup(root, "f" + std::to_string(kNames - 1)).ok());
   service.server->stop(true);
+}
+
+JournalFileHeader header_of(const std::string& path) {
+  JournalFileHeader header{};
+  std::ifstream in(path, std::ios::binary);
+  in.read(reinterpret_cast<char*>(&header), sizeof(header));
+  REQUIRE(in.good());
+  return header;
+}
+
+TEST_CASE("a file of a version without records of inodes and directories is read, and gets them") {
+  const test::Scratch scratch;
+  const std::string path = scratch.file("metadata");
+  {
+    Service service(options_for(scratch));
+    make_tree(service);
+    service.server->stop(true);
+  }
+  CHECK(header_of(path).incompatible == (kJournalHasAttributes | kJournalHasPlace));
+  std::vector<std::pair<std::uint16_t, std::vector<std::byte>>> records;
+  {
+    auto journal = Journal::open(path, [&](std::uint16_t kind, std::span<const std::byte> payload) {
+      if (kind <= kInstanceGone) records.emplace_back(kind, std::vector<std::byte>(payload.begin(), payload.end()));
+      return Status();
+    });
+    REQUIRE(journal.ok());
+  }
+  std::filesystem::remove(path);
+  {
+    auto journal = Journal::open(path, [](std::uint16_t, std::span<const std::byte>) { return Status(); });
+    REQUIRE(journal.ok());
+    for (const auto& [kind, payload] : records) REQUIRE(journal->append(kind, payload).ok());
+    REQUIRE(journal->commit(true).ok());
+  }
+  JournalFileHeader old = header_of(path);
+  old.incompatible = 0;
+  old.checksum = crc32c(&old, offsetof(JournalFileHeader, checksum));
+  {
+    std::fstream out(path, std::ios::binary | std::ios::in | std::ios::out);
+    out.write(reinterpret_cast<const char*>(&old), sizeof(old));
+    REQUIRE(out.good());
+  }
+  Service service(options_for(scratch));
+  check_tree(service);
+  service.server->stop(true);
+  CHECK(header_of(path).incompatible == (kJournalHasAttributes | kJournalHasPlace));
+}
+
+TEST_CASE("what a directory and an inode said is there again, for names alone") {
+  const test::Scratch scratch;
+  std::vector<DirectoryInfo> before;
+  std::uint64_t kept = 0;
+  std::uint64_t unnamed = 0;
+  InodeState state;
+  state.attributes.size = 12345;
+  state.attributes.mode = 0640;
+  state.attributes.links = 3;
+  state.attributes.uid = 1;
+  state.attributes.gid = 2;
+  state.attributes.accessed_ns = 3;
+  state.attributes.modified_ns = 4;
+  state.attributes.changed_ns = 5;
+  state.attributes.created_ns = 6;
+  state.attributes.version = 7;
+  state.target = "../where it leads";
+  {
+    Service service(options_for(scratch));
+    const std::uint64_t directory = make_tree(service);
+    std::uint64_t empty = 0;
+    REQUIRE(service.names->make_directory(service.names->instance("x")->root, "empty", 0711, &empty).ok());
+    for (const std::uint64_t id : {directory, empty}) before.push_back(*service.names->directory(id));
+    kept = service.names->lookup(service.names->instance("x")->root, "kept")->id;
+    unnamed = *service.names->new_id();
+    for (const std::uint64_t dataset : {kept, unnamed}) {
+      state.dataset = dataset;
+      REQUIRE(service.names->store_attributes({&state, 1}).ok());
+    }
+    state.target = std::string(kMaxTargetBytes + 1, 'x');
+    CHECK(service.names->store_attributes({&state, 1}).code() == Code::kNameTooLong);
+    state.target = "../where it leads";
+    CHECK(service.names->last_inode(unnamed).ok());
+    service.server->stop(true);
+  }
+  Service service(options_for(scratch));
+  for (const DirectoryInfo& directory : before) {
+    const auto after = service.names->directory(directory.id);
+    REQUIRE(after.ok());
+    CHECK(after->mode == directory.mode);
+    CHECK(after->modified_ns == directory.modified_ns);
+    CHECK(after->created_ns == directory.created_ns);
+    CHECK(after->entries == directory.entries);
+  }
+  const auto said = service.names->last_inode(kept);
+  REQUIRE(said.ok());
+  CHECK(record_of(*said) == record_of(state));
+  CHECK(service.names->last_inode(unnamed).code() == Code::kNotFound);
+  service.server->stop(true);
+}
+
+TEST_CASE("a record of an inode or a directory that cannot be is damage, not a crash") {
+  InodeState state;
+  state.target = "target";
+  const auto inode = encode_inode(state);
+  for (std::size_t bytes = 0; bytes < inode.size(); ++bytes) {
+    CHECK(decode_inode(std::span(inode).first(bytes)).code() == Code::kCorrupt);
+  }
+  CHECK(decode_inode(inode)->target == "target");
+  auto longer = inode;
+  longer[8 + 48 + 3] = std::byte{0xff};  // the length of the target
+  longer.resize(10'000);
+  CHECK(decode_inode(longer).code() == Code::kCorrupt);
+  const auto directory = encode_directory({});
+  for (std::size_t bytes = 0; bytes < directory.size(); ++bytes) {
+    CHECK(decode_directory(std::span(directory).first(bytes)).code() == Code::kCorrupt);
+  }
 }
 
 TEST_CASE("the metadata file of another segment is refused and left alone") {

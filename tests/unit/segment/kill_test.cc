@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 
+#include "segment/outcome.h"
 #include "segment_test_util.h"
 
 using namespace imss;
@@ -20,14 +21,15 @@ const std::vector<std::string> kClientPoints{
     "extents.refilled",     "pages.claimed",         "pages.filled",         "table.split"};
 
 // What the host passes besides.
-const std::vector<std::string> kHostPoints{"host.obtained",        "host.taken",
-                                           "host.run_marked",      "host.reclaimed",       "host.set_aside",
-                                           "transaction.prepared", "transaction.committed",
-                                           "transaction.applying", "transaction.applied"};
+const std::string kForgetPoint = "outcomes.record_forgotten";
+const std::vector<std::string> kHostPoints{
+    "host.obtained",        "host.taken",           "host.run_marked",      "host.reclaimed",
+    "host.set_aside",       "host.memory_dropping", "transaction.prepared", "transaction.committed",
+    "transaction.applying", "transaction.applied"};
 
-const std::vector<std::string> kCleanerPoints{
-    "clean_up.begun",        "clean_up.hand_returned", "transaction.prepared",
-    "transaction.committed", "transaction.applying",   "transaction.applied"};
+const std::vector<std::string> kCleanerPoints{"clean_up.begun",       "clean_up.hand_returned",
+                                              "transaction.prepared", "transaction.committed",
+                                              "transaction.applying", "transaction.applied"};
 
 // Many kinds of work. 0 when all went well.
 int work_hard(Segment& segment, std::uint64_t seed) {
@@ -165,7 +167,7 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
       REQUIRE(server >= 0);
       if (server == 0) {
         HostOptions options = host_options(kCapacity);
-        auto started = Host::start(options);
+        auto started = segment::Host::start(options);
         if (!started.ok() || !(*started)->publish().ok()) ::_exit(1);
         arm_fault(spec);
         [[maybe_unused]] const auto written = ::write(ready[1], "x", 1);
@@ -183,7 +185,8 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
         // A host that is slow is waited for, one that is dead is not.
         const auto put = [&](Engine& by, std::uint64_t key, std::uint32_t size_class) {
           Status stored = Code::kTimedOut;
-          while (stored.code() == Code::kTimedOut && segment->probe(0) == Segment::Liveness::kAlive) {
+          while (stored.code() == Code::kTimedOut &&
+                 segment->probe(0) == Segment::Liveness::kAlive) {
             stored = by.put({kOwning, key}, size_class, false);
           }
           return stored.ok();
@@ -192,7 +195,8 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
           std::uint64_t stored = 0;
           while (stored < 30'000 && put(engine, ++stored, size_class)) {
           }
-          for (std::uint64_t i = 1; i <= stored; ++i) static_cast<void>(engine.remove({kOwning, i}));
+          for (std::uint64_t i = 1; i <= stored; ++i)
+            static_cast<void>(engine.remove({kOwning, i}));
         }
         // Every fourth content stays, so that no arena is free as a whole when others need memory.
         for (std::uint64_t i = 1; i <= 2000; ++i) {
@@ -218,9 +222,7 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
       options.take_over = true;
       const auto host = start_host(options);
       host->segment()->clean_up();
-      CHECK(check(*host->segment()).errors.empty());
-      const CheckReport repaired = check(*host->segment(), true);
-      CHECK(repaired.clean());
+      require_sound(*host->segment());
       require_usable(*host->segment(), 6);
     }
     INFO(point);
@@ -228,10 +230,42 @@ TEST_CASE("a host killed at any fault point leaves a segment that the next one s
   }
 }
 
+TEST_CASE("clients that are gone are forgotten in the end, also when who forgets them is killed") {
+  const Directory directory;
+  const auto host = start_host(host_options(kCapacity));
+  Segment& segment = *host->segment();
+  const auto left = [&](bool live) {
+    int kept = 0;
+    REQUIRE(imss::segment::Outcomes(segment)
+                .forget([&](std::uint64_t) { return live; }, [&](std::uint64_t) { ++kept; })
+                .ok());
+    return kept;
+  };
+  for (const std::uint64_t client : {11U, 12U, 13U})
+    REQUIRE(imss::segment::Outcomes(segment).record_of(client).ok());
+  REQUIRE(left(true) == 3);
+  const int status = run_child([&] {
+    arm_fault(kForgetPoint + ":2:kill");
+    return imss::segment::Outcomes(segment)
+                   .forget([](std::uint64_t) { return false; }, [](std::uint64_t) {})
+                   .ok()
+               ? 0
+               : 1;
+  });
+  CHECK(was_killed(status));
+  segment.clean_up();
+  require_sound(segment);
+  CHECK(left(true) == 1);
+  CHECK(left(false) == 0);
+  CHECK(left(true) == 0);
+  require_sound(segment);
+}
+
 TEST_CASE("every fault point of the segment layer is killed at by these tests") {
   std::set<std::string> killed_at(kClientPoints.begin(), kClientPoints.end());
   killed_at.insert(kHostPoints.begin(), kHostPoints.end());
   killed_at.insert(kCleanerPoints.begin(), kCleanerPoints.end());
+  killed_at.insert(kForgetPoint);
   const std::filesystem::path sources =
       std::filesystem::path(IMSS_TEST_DATA_DIR).parent_path().parent_path() / "src" / "segment";
   std::set<std::string> named;

@@ -91,6 +91,7 @@ const Fields kSuperblock{
     FIELD(Superblock, recoveries),
     FIELD(Superblock, limbo_lock),
     FIELD(Superblock, limbo),
+    FIELD(Superblock, map_epoch),
     FIELD(Superblock, reserved),
     FIELD(Superblock, free_runs),
     FIELD(Superblock, pools),
@@ -98,6 +99,8 @@ const Fields kSuperblock{
     FIELD(Superblock, service_root),
     FIELD(Superblock, torn_lock),
     FIELD(Superblock, torn),
+    FIELD(Superblock, changing_arena),
+    FIELD(Superblock, changing_extents),
 };
 
 const Fields kOthers{

@@ -80,7 +80,7 @@ TEST_CASE("a registered thread keeps the mapping, so that its end touches no unm
   const Directory directory;
   std::weak_ptr<Segment> watched;
   std::thread([&] {
-    auto host = Host::start(host_options(16 * kMiB));
+    auto host = segment::Host::start(host_options(16 * kMiB));
     watched = (*host)->segment();
     static_cast<void>((*host)->segment()->self());
     host->reset();
@@ -164,6 +164,31 @@ TEST_CASE("with all slots taken a thread is refused, and takes over the slot of 
   end.notify_all();
   for (auto& thread : threads) thread.join();
   require_sound(*segment);
+}
+
+TEST_CASE("all steps of an operation share one deadline") {
+  const Deadline restored(60'000);
+  using segment::deadline_ms;
+  using segment::OneDeadline;
+  {
+    const OneDeadline operation;
+    CHECK(deadline_ms() == 60'000);  // the first wait
+    int left = 60'000;
+    while (left == 60'000) left = deadline_ms();
+    CHECK(left < 60'000);
+    {
+      const OneDeadline step;
+      CHECK(deadline_ms() <= left);
+    }
+    CHECK(deadline_ms() <= left);
+  }
+  CHECK(deadline_ms() == 60'000);
+  segment::set_deadline_ms(OneDeadline::kLastStepMs + 1);
+  const OneDeadline operation;
+  CHECK(deadline_ms() == OneDeadline::kLastStepMs + 1);
+  while (deadline_ms() != OneDeadline::kLastStepMs) {
+  }
+  CHECK(deadline_ms() == OneDeadline::kLastStepMs);
 }
 
 TEST_CASE("a stopped lock holder costs others a timeout that names it, and they go on after it") {

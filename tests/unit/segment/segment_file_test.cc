@@ -23,7 +23,7 @@ void write_at(const std::string& path, std::uint64_t offset, const void* bytes, 
 // Starts a host in a child of its own and kills it once it has done `work`.
 void leave_orphan(const HostOptions& options, const std::function<bool(Segment&)>& work) {
   const int status = run_child([&] {
-    auto host = Host::start(options);
+    auto host = segment::Host::start(options);
     if (!host.ok() || !(*host)->publish().ok() || !work(*(*host)->segment())) return 1;
     ::kill(::getpid(), SIGKILL);
     return 2;
@@ -35,14 +35,14 @@ void leave_orphan(const HostOptions& options, const std::function<bool(Segment&)
 
 TEST_CASE("a segment has its name only once it is published, and loses it when it is retired") {
   const Directory directory;
-  auto host = Host::start(host_options(16 * kMiB));
+  auto host = segment::Host::start(host_options(16 * kMiB));
   REQUIRE(host.ok());
   CHECK(segment::list_files().empty());
   REQUIRE((*host)->publish().ok());
   CHECK(segment::list_files() == std::vector<std::string>{kName});
   const auto opened = open_segment();
   CHECK(opened->serving());
-  const auto second = Host::start(host_options(16 * kMiB));
+  const auto second = segment::Host::start(host_options(16 * kMiB));
   CHECK(second.code() == Code::kBusy);
   (*host)->stop(true);
   CHECK(segment::list_files().empty());
@@ -52,8 +52,8 @@ TEST_CASE("a segment has its name only once it is published, and loses it when i
 
 TEST_CASE("two hosts that start under one name: the second to publish is refused") {
   const Directory directory;
-  auto first = Host::start(host_options(16 * kMiB));
-  auto second = Host::start(host_options(16 * kMiB));
+  auto first = segment::Host::start(host_options(16 * kMiB));
+  auto second = segment::Host::start(host_options(16 * kMiB));
   REQUIRE(first.ok());
   REQUIRE(second.ok());
   REQUIRE((*first)->publish().ok());
@@ -64,10 +64,10 @@ TEST_CASE("two hosts that start under one name: the second to publish is refused
 
 TEST_CASE("a capacity outside the limits is refused") {
   const Directory directory;
-  CHECK(Host::start(host_options(15 * kMiB)).code() == Code::kInvalidArgument);
-  CHECK(Host::start(host_options(64ULL << 40)).code() == Code::kInvalidArgument);
+  CHECK(segment::Host::start(host_options(15 * kMiB)).code() == Code::kInvalidArgument);
+  CHECK(segment::Host::start(host_options(64ULL << 40)).code() == Code::kInvalidArgument);
 #ifndef __SANITIZE_THREAD__  // which leaves fewer addresses than that
-  const auto host = Host::start(host_options(1ULL << 40));
+  const auto host = segment::Host::start(host_options(1ULL << 40));
   REQUIRE(host.ok());
   CHECK((*host)->segment()->super().address_bytes >= 16ULL << 40);
 #endif
@@ -85,7 +85,7 @@ TEST_CASE("a file that is no segment is refused with a sentence") {
   const auto info = segment::inspect(kName);
   REQUIRE(info.ok());
   CHECK(info->state == segment::FileState::kForeign);
-  CHECK(Host::start(host_options(16 * kMiB)).code() == Code::kCorrupt);
+  CHECK(segment::Host::start(host_options(16 * kMiB)).code() == Code::kCorrupt);
   CHECK(std::filesystem::exists(path));
   CHECK(Segment::open("imss-data-1-1").code() == Code::kNotFound);
 }
@@ -105,7 +105,7 @@ TEST_CASE("each damaged field of the superblock is refused") {
       {offsetof(Superblock, layout_version), 99, 4, Code::kIncompatible},
       {offsetof(Superblock, role), 9, 4, Code::kCorrupt},
       {offsetof(Superblock, read_only_compatible), 1ULL << 40, 8, Code::kIncompatible},
-      {offsetof(Superblock, incompatible), 1, 8, Code::kIncompatible},
+      {offsetof(Superblock, incompatible), 1ULL << 41, 8, Code::kIncompatible},
       {offsetof(Superblock, max_participants), 1 << 20, 4, Code::kCorrupt},
       {offsetof(Superblock, max_participants), 65, 4, Code::kCorrupt},
       {offsetof(Superblock, capacity_bytes), ~0ULL, 8, Code::kCorrupt},
@@ -157,7 +157,7 @@ TEST_CASE("a restarted server finds everything that a killed one had") {
   REQUIRE(info.ok());
   CHECK(info->state == segment::FileState::kOrphan);
   HostOptions options = host_options(64 * kMiB);
-  CHECK(Host::start(options).code() == Code::kExists);
+  CHECK(segment::Host::start(options).code() == Code::kExists);
   options.take_over = true;
   const auto host = start_host(options);
   CHECK(host->took_over());
@@ -189,6 +189,16 @@ TEST_CASE("a client goes on through the death of the host and its return") {
   CHECK(engine.put({kOwning, 1}, segment::kClass64K, false).ok());
   CHECK(engine.verify({kOwning, 1}).ok());
   require_sound(*segment);
+}
+
+TEST_CASE("nobody waits for an attached server that is dead") {
+  const Directory directory;
+  HostOptions options = host_options(64 * kMiB);
+  options.create.attached = true;
+  leave_orphan(options, [](Segment&) { return true; });
+  const auto segment = open_segment();
+  Engine engine(*segment, self_of(*segment), 1);
+  CHECK(engine.put({kOwning, 1}, segment::kClass64K, false).code() == Code::kFenced);
 }
 
 TEST_CASE("attached segments are reclaimed only when their host is dead") {

@@ -121,6 +121,31 @@ TEST_CASE("readers never miss a key that is always there while writers make the 
   require_sound(segment);
 }
 
+TEST_CASE("a chain that became very long is split when the table grows") {
+  const Directory directory;
+  const auto host = start_host(host_options(64 * kMiB));
+  Segment& segment = *host->segment();
+  Participant& me = self_of(segment);
+  Table table(segment, 0);
+  // All of them in the first bucket, which all of them leave when it is split.
+  constexpr std::uint64_t kLong = 60;
+  std::uint64_t stored = 0;
+  for (std::uint64_t i = 0; stored < kLong; ++i) {
+    if (Table::bucket_index(imss::segment::hash_of({i, 1}), Table::kFirstBuckets + 1) !=
+        Table::kFirstBuckets)
+      continue;
+    REQUIRE(table.put(me, {i, 1}, values_for(i), false).ok());
+    ++stored;
+  }
+  REQUIRE(table.buckets() == Table::kFirstBuckets);
+  constexpr std::uint64_t kMore = 2000;
+  for (std::uint64_t i = 0; i < kMore; ++i) REQUIRE(table.put(me, {i, 2}, values_for(i), false).ok());
+  CHECK(table.buckets() > 100);
+  for (std::uint64_t i = 0; i < kMore; ++i) CHECK(holds(table, {i, 2}, i));
+  CHECK(table.entries() == kLong + kMore);
+  require_sound(segment);
+}
+
 TEST_CASE("an insert of a key that is there returns kExists and leaves the entry as it was") {
   const Directory directory;
   const auto host = start_host(host_options(64 * kMiB));

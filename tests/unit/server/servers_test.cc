@@ -61,7 +61,7 @@ TEST_CASE("the last of the servers to join makes the instance, with positions in
   REQUIRE(metadata.ok());
   auto second = DataServer::start(data_options(1, 2));
   REQUIRE(second.ok());
-  auto session = client::Session::connect({{"localhost"}, 22000});
+  auto session = client::Session::connect({{{"localhost"}}, 22000});
   REQUIRE(session.ok());
   CHECK((*session)->names().instance("unit").code() == Code::kNotFound);
   auto first = DataServer::start(data_options(0, 2));
@@ -113,7 +113,7 @@ TEST_CASE("an attached server that retires leaves the list of servers") {
   options.attached = true;
   auto data = DataServer::start(options);
   REQUIRE(data.ok());
-  auto session = client::Session::connect({{"localhost"}, 22000});
+  auto session = client::Session::connect({{{"localhost"}}, 22000});
   REQUIRE(session.ok());
   CHECK((*session)->names().servers()->size() == 1);
   (*data)->stop(true);
@@ -129,7 +129,7 @@ TEST_CASE("a port that is served is refused as busy, and the first server goes o
   REQUIRE(data.ok());
   CHECK(DataServer::start(data_options(0, 1)).code() == Code::kBusy);
   CHECK((*data)->segment()->serving());
-  CHECK(client::Session::connect({{"localhost"}, 22000}).ok());
+  CHECK(client::Session::connect({{{"localhost"}}, 22000}).ok());
 }
 
 TEST_CASE("a data server without a metadata server ends in time and leaves no segment") {
@@ -148,7 +148,7 @@ TEST_CASE("a data server joins a metadata server that was retired and started an
   metadata = MetadataServer::start(metadata_options(false));
   REQUIRE(metadata.ok());
   CHECK_FALSE((*metadata)->took_over());
-  auto session = client::Session::connect({{"localhost"}, 22000});
+  auto session = client::Session::connect({{{"localhost"}}, 22000});
   REQUIRE(session.ok());
   bool joined = false;
   const Deadline deadline = Deadline::from_now(10'000);

@@ -2,28 +2,12 @@
 #include <barrier>
 #include <thread>
 
-#include "engines.h"
+#include "store_test_util.h"
 
-using engines::DataEngine;
-using engines::is_stamped;
-using engines::kKiB;
-using engines::kMiB;
-using engines::pattern;
-using engines::stamp_at;
-using engines::stamped;
-using imss::Code;
-using imss::store::BlockId;
+using namespace stores;
 using imss::store::Store;
 
 namespace {
-
-using Bytes = std::vector<std::byte>;
-
-#if defined(__SANITIZE_THREAD__)
-constexpr int kEffort = 1;
-#else
-constexpr int kEffort = 4;
-#endif
 
 // Runs `work(thread)` in so many threads that start together.
 template <typename Work>
@@ -69,7 +53,7 @@ TEST_CASE("readers beside two who put see one content or the other, never a mixt
         continue;
       }
       if (!is_stamped(view->bytes, stamp_at(view->bytes, 0))) mixed.fetch_add(1);
-      Store::release(*view);
+      imss::store::release(*view);
     }
   });
   CHECK(mixed == 0);
@@ -120,7 +104,7 @@ TEST_CASE("no ranged write is lost beside one who takes views", "[store]") {
         for (int i = 0; i < 4; ++i) {
           auto view = engine.store.view({1, block}, kBlockBytes);
           if (!view.ok()) failed.fetch_add(1);
-          if (view.ok()) Store::release(*view);
+          if (view.ok()) imss::store::release(*view);
         }
         return;
       }

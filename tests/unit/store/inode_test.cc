@@ -8,11 +8,13 @@
 using engines::DataEngine;
 using engines::stamped;
 using imss::Code;
+using imss::Status;
 using imss::store::Attributes;
 
 namespace {
 
 constexpr std::uint64_t kDataset = 40;
+constexpr std::uint64_t kName = 41;
 
 // A store with one inode of the size.
 struct OneInode : DataEngine {
@@ -23,12 +25,25 @@ struct OneInode : DataEngine {
     attributes.uid = 12;
     attributes.gid = 34;
     attributes.block_bytes = 4096;
+    attributes.first_link = kName;
     REQUIRE(store.create_inode(kDataset, attributes).ok());
   }
+  Status drop_outcome;
+  Status swept;
+  bool settled = false;
   Attributes now() { return *store.attributes(kDataset); }
   std::vector<std::uint64_t> sweep() {
     std::vector<std::uint64_t> orphans;
-    REQUIRE(store.sweep([&](std::uint64_t dataset) { orphans.push_back(dataset); }).ok());
+    imss::store::Store::SweepActions actions;
+    actions.settle = [&] {
+      settled = true;
+      return Status();
+    };
+    actions.drop = [&](std::uint64_t dataset) {
+      orphans.push_back(dataset);
+      return drop_outcome;
+    };
+    swept = store.sweep(actions);
     return orphans;
   }
 };
@@ -52,7 +67,8 @@ TEST_CASE("an inode keeps what it was made with, and there is one per dataset", 
   CHECK(inode.store.attributes(kDataset).code() == Code::kNotFound);
   CHECK(inode.store.open(kDataset).code() == Code::kNotFound);
   CHECK(inode.store.extend_size(kDataset, 1).code() == Code::kNotFound);
-  CHECK(inode.store.change_links(kDataset, 1).code() == Code::kNotFound);
+  CHECK(inode.store.add_link(kDataset, 50).code() == Code::kNotFound);
+  CHECK(inode.store.remove_link(kDataset, kName).code() == Code::kNotFound);
   inode.hosted.require_sound();
 }
 
@@ -110,22 +126,40 @@ TEST_CASE("an unlinked dataset is free when its last opener closes it, and not b
   REQUIRE(inode.store.open(kDataset).ok());
   REQUIRE(inode.store.open(kDataset).ok());
   CHECK(inode.now().opens == 1);
-  CHECK(*inode.store.change_links(kDataset, 1) == false);
-  CHECK(*inode.store.change_links(kDataset, -1) == false);
-  CHECK(*inode.store.change_links(kDataset, -1) == false);
+  REQUIRE(inode.store.add_link(kDataset, 50).ok());
+  CHECK(*inode.store.remove_link(kDataset, kName) == false);
+  CHECK(*inode.store.remove_link(kDataset, 50) == false);
   CHECK(inode.now().links == 0);
+  CHECK(inode.store.add_link(kDataset, 51).code() == Code::kNotFound);
   CHECK(inode.store.open(kDataset).code() == Code::kNotFound);
   CHECK(*inode.store.close(kDataset) == false);
   CHECK(*inode.store.close(kDataset) == true);
   CHECK(inode.store.close(kDataset).code() == Code::kNotFound);
-  CHECK(*inode.store.change_links(kDataset, -1) == true);
+  CHECK(*inode.store.remove_link(kDataset, 50) == true);
+}
+
+TEST_CASE("a link is added and removed once, however often that is asked for", "[store]") {
+  OneInode inode;
+  for (int i = 0; i < 2; ++i) REQUIRE(inode.store.add_link(kDataset, 50).ok());
+  REQUIRE(inode.store.add_link(kDataset, kName).ok());
+  CHECK(inode.now().links == 2);
+  for (int i = 0; i < 2; ++i) CHECK(*inode.store.remove_link(kDataset, kName) == false);
+  CHECK(*inode.store.remove_link(kDataset, 99) == false);
+  CHECK(inode.now().links == 1);
+  // Links are no opens: a sweep leaves them alone.
+  (*inode.hosted).super().recoveries.fetch_add(1);
+  CHECK(inode.sweep().empty());
+  CHECK(inode.now().links == 1);
+  for (int i = 0; i < 2; ++i) CHECK(*inode.store.remove_link(kDataset, 50) == true);
+  CHECK(inode.now().links == 0);
+  inode.hosted.require_sound();
 }
 
 TEST_CASE("opens outlive the thread that made them", "[store]") {
   OneInode inode;
   std::thread([&] { REQUIRE(inode.store.open(kDataset).ok()); }).join();
   (*inode.hosted).leave();  // no thread of this process is registered any more, but for the host
-  REQUIRE(inode.store.change_links(kDataset, -1).ok());
+  REQUIRE(inode.store.remove_link(kDataset, kName).ok());
   // Somebody dies, so the sweep looks.
   (*inode.hosted).super().recoveries.fetch_add(1);
   CHECK(inode.sweep().empty());
@@ -146,10 +180,17 @@ TEST_CASE("the sweep forgets the opens of a process that ended, whichever way", 
   REQUIRE(::waitpid(child, &status, 0) == child);
   REQUIRE(status == 0);
   CHECK(inode.now().opens == 1);
-  REQUIRE(inode.store.change_links(kDataset, -1).ok());
+  REQUIRE(inode.store.remove_link(kDataset, kName).ok());
   (*inode.hosted).clean_up();
+  inode.drop_outcome = Code::kTimedOut;
   CHECK(inode.sweep() == std::vector<std::uint64_t>{kDataset});
+  CHECK(inode.settled);
+  CHECK(inode.swept.code() == Code::kTimedOut);
   CHECK(inode.now().opens == 0);
+  // What could not be dropped is tried again until it is.
+  inode.drop_outcome = {};
+  CHECK(inode.sweep() == std::vector<std::uint64_t>{kDataset});
+  CHECK(inode.swept.ok());
   CHECK(inode.sweep().empty());
   inode.hosted.require_sound();
 }

@@ -1,0 +1,127 @@
+# Real programs on a mounted instance: what they store comes back, through two mounts, and over the death of a server.
+port_base=22150
+. "$(dirname "$(readlink -f "$0")")/setup.bash"
+if [ ! -c /dev/fuse ]; then
+  echo "SKIPPED: there is no /dev/fuse"
+  exit 77
+fi
+a=$work/a
+b=$work/b
+end_mounts() {
+  local dir
+  for dir in "$a" "$b"; do mountpoint -q "$dir" && umount -l "$dir"; done
+  end_test
+}
+trap end_mounts EXIT
+mkdir "$a" "$b"
+
+# Errors are one sentence each.
+expect 1 "$bin/imfssfs" -r imss://files -l "$work/none"
+one_sentence imfssfs
+expect 1 "$bin/imfssfs" -r imss://files -l "$a"
+one_sentence imfssfs
+expect 2 "$bin/imfssfs" -r imss://files
+expect 0 "$bin/mount.imss" -u imss://files -n 2 -S 256MiB
+expect 1 "$bin/imfssfs" -r imss://other -l "$a"
+one_sentence imfssfs
+expect 0 "$bin/imfssfs" -r imss://files -l "$a"
+expect 0 "$bin/imfssfs" imss://files "$b"
+
+# A source tree, there and back.
+source_tree=$(dirname "$(readlink -f "$0")")/../../src
+expect 0 cp -r "$source_tree" "$a/tree"
+expect 0 diff -r "$source_tree" "$b/tree"
+expect 0 cp -r "$b/tree" back
+expect 0 diff -r "$source_tree" back
+expect 0 tar -C "$source_tree" -cf "$a/tree.tar" .
+mkdir unpacked
+expect 0 tar -C unpacked -xf "$b/tree.tar"
+expect 0 diff -r "$source_tree" unpacked
+[ "$(find "$a/tree" -type f | wc -l)" -eq "$(find "$source_tree" -type f | wc -l)" ] || fail "find counts differently"
+
+# Large files, holes and sizes.
+head -c 5000001 /dev/urandom > input
+expect 0 dd if=input of="$a/data" bs=70000 status=none
+same_file input "$b/data"
+expect 0 truncate -s 1000001 "$a/data"
+expect 0 truncate -s 3000000 "$b/data"
+head -c 1000001 input > wanted
+truncate -s 3000000 wanted
+same_file wanted "$a/data"
+echo short > "$a/data"
+[ "$(cat "$b/data")" = short ] || fail "a file that was begun anew shows $(head -c 50 "$b/data")"
+
+# Names.
+expect 0 ln "$a/data" "$a/second"
+[ "$(stat -c %h "$b/data")" = 2 ] || fail "not two names"
+expect 0 ln -s data "$a/symbolic"
+[ "$(cat "$b/symbolic")" = short ] || fail "the symbolic link leads elsewhere"
+expect 0 mv "$a/second" "$a/tree/third"
+[ "$(cat "$b/tree/third")" = short ] || fail "moved"
+expect 1 mkdir "$a/tree"
+expect 1 rmdir "$a/tree"
+long=$(printf 'x%.0s' $(seq 255))
+expect 0 touch -d '2001-02-03 04:05:06.789 UTC' "$a/$long"
+[ "$(stat -c %Y "$b/$long")" = 981173106 ] || fail "the time is $(stat -c %y "$b/$long")"
+expect 1 touch "$a/y$long"
+expect 0 chmod 640 "$a/$long"
+[ "$(stat -c %a "$b/$long")" = 640 ] || fail "mode"
+
+# An unlinked file stays as long as it is open.
+exec 7< "$a/data"
+rm "$a/data" "$a/tree/third" "$a/symbolic"
+[ "$(cat <&7)" = short ] || fail "an unlinked open file cannot be read"
+exec 7<&-
+
+# Many append to one file through both mounts: every line is there, whole.
+appenders=()
+for writer in 1 2 3 4; do
+  if [ $((writer % 2)) = 0 ]; then log=$a/log; else log=$b/log; fi
+  (for i in $(seq 200); do echo "writer $writer line $i" >> "$log"; done) &
+  appenders+=($!)
+done
+wait "${appenders[@]}"
+for writer in 1 2 3 4; do for i in $(seq 200); do echo "writer $writer line $i"; done; done | sort > wanted
+sort "$a/log" > got
+same_file wanted got
+
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_CONFIG_GLOBAL=/dev/null
+expect 0 git init -q "$a/repository"
+cp -r "$source_tree/base" "$a/repository/"
+expect 0 git -C "$a/repository" add .
+expect 0 git -C "$a/repository" commit -q -m first
+expect 0 git clone -q "$a/repository" "$a/clone"
+expect 0 git -C "$a/clone" fsck
+expect 0 diff -r "$source_tree/base" "$b/clone/base"
+expect 0 sqlite3 "$a/base.db" 'create table t(x); insert into t values (1),(2); update t set x = x + 1;'
+[ "$(sqlite3 "$b/base.db" 'select sum(x) from t')" = 5 ] || fail "sqlite3 lost something"
+
+# A data server dies and is started again under the mounts.
+expect 0 cp input "$a/kept"
+pid=$(cat "$XDG_RUNTIME_DIR/imss/instance-files/data-0.pid")
+kill -9 "$pid"
+wait_for_end "$pid"
+expect 0 "$bin/mount.imss" -u imss://files -n 2 -S 256MiB
+same_file input "$a/kept"
+expect 0 cp input "$b/more"
+same_file input "$a/more"
+
+expect 0 rm -r "$a/tree" "$b/repository" "$b/clone"
+[ ! -e "$b/tree" ] || fail "a removed tree is still there"
+expect 0 df "$a"
+expect 0 umount "$a"
+expect 0 umount "$b"
+expect 0 "$bin/umount.imss" -u imss://files
+
+# With the servers inside; a signal unmounts and ends them.
+"$bin/imfssfs" -f -d 0 -r imss:// -S 268435456 -b 100000 -p $data_port -m $metadata_port -M ./metadata -l "$a" &
+mount=$!
+timeout 20 bash -c "until mountpoint -q '$a'; do :; done" || fail "it does not mount"
+expect 0 cp input "$a/data"
+same_file input "$a/data"
+[ "$(stat -c %o "$a/data")" = 131072 ] || fail "block size $(stat -c %o "$a/data")"
+kill -TERM $mount
+wait $mount || fail "it ends with $?"
+mountpoint -q "$a" && fail "still mounted"
+empty_dir "$IMSS_SHM_DIR"
+finish

@@ -1,0 +1,127 @@
+#include "posix/file_system.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <set>
+
+#include "engines.h"
+
+using engines::kKiB;
+using engines::pattern;
+using engines::World;
+using imss::posix::FileSystem;
+
+namespace {
+
+struct Files {
+  Files() {
+    auto made = FileSystem::open(world.session(), "w", {.block_bytes = 64 * kKiB});
+    REQUIRE(made.ok());
+    view = std::move(*made);
+  }
+  std::unique_ptr<imss::posix::OpenFile> create(std::string_view name, int flags = O_RDWR) {
+    auto file = view->create(view->root(), name, flags, 0640, {7, 8}, &status);
+    INFO(file.status().message());
+    REQUIRE(file.ok());
+    return std::move(*file);
+  }
+  World world;
+  std::unique_ptr<FileSystem> view;
+  struct stat status = {};
+};
+
+}  // namespace
+
+TEST_CASE("a file has the size, owner and mode it was given, and reads back over block boundaries") {
+  Files files;
+  const auto file = files.create("data");
+  const auto content = pattern(200 * kKiB + 1, 3);
+  REQUIRE(file->write(100, content).ok());
+  std::vector<std::byte> back(content.size() + 200);
+  const auto got = file->read(0, back);
+  REQUIRE(got.ok());
+  CHECK(*got == content.size() + 100);
+  CHECK(std::equal(content.begin(), content.end(), back.begin() + 100));
+  CHECK(back[99] == std::byte{0});
+  const auto status = files.view->lookup(files.view->root(), "data");
+  REQUIRE(status.ok());
+  CHECK(status->st_size == static_cast<off_t>(content.size() + 100));
+  CHECK(status->st_uid == 7);
+  CHECK(status->st_gid == 8);
+  CHECK(status->st_mode == (S_IFREG | 0640));
+}
+
+TEST_CASE("an unlinked file stays readable until it is closed") {
+  Files files;
+  auto file = files.create("data");
+  REQUIRE(file->write(0, pattern(1000, 1)).ok());
+  REQUIRE(files.view->unlink(files.view->root(), "data").ok());
+  CHECK(files.view->lookup(files.view->root(), "data").status().error_number() == ENOENT);
+  std::vector<std::byte> back(1000);
+  REQUIRE(file->read(0, back).ok());
+  CHECK(back == pattern(1000, 1));
+  file.reset();
+  files.world.require_sound();
+}
+
+TEST_CASE("a time that was set after a write is not changed by the close") {
+  Files files;
+  auto file = files.create("data");
+  REQUIRE(file->write(0, pattern(10, 1)).ok());
+  REQUIRE(files.view->set_attributes(files.status.st_ino, {.modified_ns = 5'000'000'007}).ok());
+  file.reset();
+  const auto status = files.view->lookup(files.view->root(), "data");
+  REQUIRE(status.ok());
+  CHECK(status->st_mtim.tv_sec == 5);
+  CHECK(status->st_mtim.tv_nsec == 7);
+}
+
+TEST_CASE("open flags and errors are those of tmpfs") {
+  Files files;
+  auto& view = *files.view;
+  const auto root = view.root();
+  auto file = files.create("data", O_WRONLY | O_APPEND);
+  REQUIRE(file->write(0, pattern(10, 1)).ok());
+  REQUIRE(file->write(0, pattern(10, 1)).ok());
+  std::vector<std::byte> one(1);
+  CHECK(file->read(0, one).status().error_number() == EBADF);
+  CHECK(view.attributes(files.status.st_ino)->st_size == 20);
+  struct stat status = {};
+  CHECK(view.create(root, "data", O_RDWR | O_EXCL, 0600, {}, &status).status().error_number() == EEXIST);
+  CHECK(view.create(root, "data", O_RDWR | O_DIRECTORY, 0600, {}, &status).status().error_number() == ENOTDIR);
+  REQUIRE(view.create(root, "data", O_RDWR | O_TRUNC, 0600, {}, &status).ok());
+  CHECK(status.st_size == 0);
+  CHECK(view.lookup(root, std::string(256, 'x')).status().error_number() == ENAMETOOLONG);
+  REQUIRE(view.make_directory(root, "dir", 0755).ok());
+  CHECK(view.unlink(root, "dir").error_number() == EISDIR);
+  CHECK(view.remove_directory(root, "data").error_number() == ENOTDIR);
+  CHECK(view.rename({root, "data"}, {root, "dir"}, 0).error_number() == EISDIR);
+  CHECK(view.rename({root, "data"}, {root, "dir"}, RENAME_NOREPLACE).error_number() == EEXIST);
+  CHECK(view.rename({root, "data"}, {root, "dir"}, RENAME_EXCHANGE).error_number() == EINVAL);
+  REQUIRE(view.make_symlink(root, "symbolic", "data", {}).ok());
+  CHECK(view.open_file(view.lookup(root, "symbolic")->st_ino, O_RDONLY).status().error_number() == ELOOP);
+}
+
+TEST_CASE("a listing goes on at any place it gave, and has the dots first") {
+  Files files;
+  for (int i = 0; i < 600; ++i) files.create("f" + std::to_string(i));
+  std::set<std::string> names;
+  std::uint64_t offset = 0;
+  for (bool more = true; more;) {
+    more = false;
+    REQUIRE(files.view
+                ->list(files.view->root(), offset,
+                       [&](const FileSystem::Listed& listed) {
+                         if (more) return false;
+                         CHECK(names.emplace(listed.name).second);
+                         offset = listed.offset;
+                         more = true;
+                         return true;
+                       })
+                .ok());
+  }
+  CHECK(names.size() == 602);
+  CHECK(names.contains(".."));
+}
