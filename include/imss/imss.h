@@ -56,7 +56,7 @@
 //   EISDIR        the name is a directory
 //   ENOSPC        no room within the capacity; nothing was changed, reads and removals go on
 //   ETIMEDOUT     the deadline passed; nothing was applied, unless the server is on another node,
-//                 where a change may be applied all the same, and later
+//                 where a change may have been. It does not begin a change later than that
 //   EIO           the data or the server that held them is gone, or it is not known whether a
 //                 change was applied (imss_last_error tells which)
 //   EACCES        permission denied

@@ -118,7 +118,7 @@ Status Caller::send(Call& call, Deadline deadline) {
     if (call.maybe_applied) head.flags |= kRepeated;
   }
   head.token = link->token;
-  head.deadline_ms = static_cast<std::uint32_t>(deadline.remaining_ms());
+  head.deadline_ms = call.peer->deadline_there(deadline);
   std::vector<std::span<const std::byte>> pieces = call.payload;
   std::span<const std::byte> fields = call.fields;
   if (fields.size() > kMaxFieldBytes) {

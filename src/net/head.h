@@ -32,7 +32,8 @@ struct Head {
   std::uint64_t epoch = 0;  // of the cluster map that the sender knows
   std::uint32_t payload_bytes = 0;
   std::uint32_t payload_crc = 0;  // CRC-32C of the payload
-  std::uint32_t deadline_ms = 0;  // how long the asker will wait, from when it sent
+  // Of a request: the server does not begin it later than that, in ms of the server's clock modulo 2^32.
+  std::uint32_t deadline_ms = 0;
   std::uint16_t field_bytes = 0;  // that follow the head
   std::uint16_t status = 0;       // Code of a reply, 0 in requests
   std::uint32_t flags = 0;

@@ -50,7 +50,8 @@ struct HelloAnswer {
   // the server took the client for gone, and nothing of it is left.
   std::uint64_t record = 0;
   bool attached = false;      // the server ends with its process and does not come back
-  IMSS_FIELDS(version, status, token, nonce, port, epoch, beat_ms, record, attached)
+  std::uint64_t clock_ms = 0;  // the server's clock, for deadlines
+  IMSS_FIELDS(version, status, token, nonce, port, epoch, beat_ms, record, attached, clock_ms)
 };
 struct AliveQuestion {
   std::uint64_t token = 0;
@@ -59,7 +60,8 @@ struct AliveQuestion {
 struct AliveAnswer {
   bool known = false;  // false: say hello again
   std::uint64_t epoch = 0;
-  IMSS_FIELDS(known, epoch)
+  std::uint64_t clock_ms = 0;  // as in HelloAnswer
+  IMSS_FIELDS(known, epoch, clock_ms)
 };
 struct StatusAnswer {
   std::string role;

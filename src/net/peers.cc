@@ -68,6 +68,7 @@ Result<HelloAnswer> Peer::greet(ControlClient& control, int timeout_ms) {
   if (answer->status != 0)
     return Status(static_cast<Code>(answer->status), concat(name, " refuses this client"));
   note_epoch(answer->epoch);
+  clock_.begin(answer->clock_ms, clock_ms());
   const MutexLock lock(mutex_);
   if (owner_pid_ == this_process() && record_ != 0 && record_ != answer->record)
     forgotten_.store(true);
@@ -139,6 +140,7 @@ void Peer::say_alive(ControlClient& control) {
     missed_.fetch_add(1);
   } else if (answer->known) {
     note_epoch(answer->epoch);
+    clock_.hear(answer->clock_ms, clock_ms());
     missed_.store(0);
   } else {
     forget_session(question.token);

@@ -26,6 +26,7 @@
 #include "net/head.h"
 #include "net/messages.h"
 #include "net/module.h"
+#include "net/server_clock.h"
 
 namespace imss::net {
 
@@ -67,6 +68,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
   // (Head::sequence). Each is ended when the change is. Errors: kBusy when too many are under way.
   Result<std::uint64_t> begin_change();
   void end_change(std::uint64_t sequence);
+  // For the head of a request: the deadline on the server's clock.
+  std::uint32_t deadline_there(const Deadline& deadline) const { return clock_.at(deadline); }
   // It said that the cluster map has this epoch.
   void note_epoch(std::uint64_t epoch);
   // Whether the server still answered lately. True before the first session.
@@ -89,6 +92,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
   bool greeted_ IMSS_GUARDED_BY(mutex_) = false;         // once
   std::uint64_t record_ IMSS_GUARDED_BY(mutex_) = 0;     // of the latest session
   std::atomic<std::uint32_t> missed_{0};
+  ServerClock clock_;
   // The server took this process for gone and has forgotten what it had open.
   std::atomic<bool> forgotten_{false};
   std::vector<std::uint64_t> last_sequence_ IMSS_GUARDED_BY(mutex_);  // by place

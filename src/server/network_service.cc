@@ -9,6 +9,7 @@
 #include "net/codec.h"
 #include "net/head.h"
 #include "net/messages.h"
+#include "net/server_clock.h"
 
 namespace imss::server {
 
@@ -140,6 +141,7 @@ net::Bytes NetworkService::hello(std::span<const std::byte> fields, Rights right
   answer.beat_ms = kBeatMs;
   answer.epoch = segment_->super().map_epoch.load();
   answer.attached = segment_->super().attached != 0;
+  answer.clock_ms = static_cast<std::uint64_t>(net::clock_ms());
   const auto question = net::decode<net::HelloQuestion>(fields);
   if (!question.ok()) return {};
   if (question->version != net::kProtocolVersion) {
@@ -201,6 +203,7 @@ net::Bytes NetworkService::alive(std::span<const std::byte> fields) {
   if (!question.ok()) return {};
   net::AliveAnswer answer;
   answer.known = clients_.touch(question->token);
+  answer.clock_ms = static_cast<std::uint64_t>(net::clock_ms());
   answer.epoch = segment_->super().map_epoch.load();
   return net::encode(answer);
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "net/server_clock.h"
 
 namespace imss::server {
 namespace {
@@ -226,7 +227,9 @@ bool RequestWorker::execute(Peer& peer, std::shared_ptr<Job> job) {
   } else if (job->arriving && payload.empty()) {
     payload = job->arriving->at_hand();
   }
-  const bool sound = crc32c(payload.data(), payload.size()) == job->head.payload_crc;
+  // Its asker has given it up, and may have read since what this would change.
+  const bool late = monotonic_ns() >= job->until_ns;
+  const bool sound = !late && crc32c(payload.data(), payload.size()) == job->head.payload_crc;
   if ((job->head.flags & net::kFieldsInPayload) != 0) {
     exchange.fields.assign(payload.begin(), payload.end());
   } else {
@@ -241,6 +244,8 @@ bool RequestWorker::execute(Peer& peer, std::shared_ptr<Job> job) {
     }
     if (exchange.later)
       exchange.status = Status(Code::kTimedOut, "the server had no room for the request in time");
+  } else if (late) {
+    exchange.status = Status(Code::kTimedOut, "the request came too late and was not executed");
   } else {
     exchange.status =
         Status(Code::kIo, "a request was damaged on its way (checksum of the payload)");
@@ -390,7 +395,8 @@ void RequestWorker::arrived(net::Connection& connection, std::span<const std::by
   auto job = std::make_shared<Job>();
   job->head = request->head;
   job->connection = peer->number;
-  job->until_ns = monotonic_ns() + std::int64_t{request->head.deadline_ms} * 1'000'000;
+  const std::int64_t now_ns = monotonic_ns();
+  job->until_ns = now_ns + net::ServerClock::left_ms(request->head.deadline_ms, now_ns / 1'000'000) * 1'000'000;
   job->exchange.operation = static_cast<net::Operation>(request->head.operation);
   job->exchange.client = peer->client;
   job->exchange.connection = peer->number;

@@ -23,7 +23,7 @@
 
 namespace {
 
-constexpr int kOperationMs = 10'000;  // the deadline that every call is given
+constexpr int kOperationMs = 5'000;  // the deadline that every call is given
 constexpr int kStepMs =
     3 * kOperationMs;                // a step makes several calls, of which one ends with an error
 constexpr int kPatienceMs = 90'000;  // for the servers to come back
@@ -75,8 +75,10 @@ bool timed_step(model::Client& client, bool deadly) {
   return good || (client.troubled() && recover(client));
 }
 
-bool run(const Options& options, std::uint64_t seed) {
+// What a client had asked of a server when it died may be executed until its deadline, and no later.
+bool run(const Options& options, std::uint64_t seed, imss::Deadline last_request) {
   imss::segment::set_deadline_ms(kOperationMs);
+  while (memory->journal.undecided() && !last_request.expired()) ::usleep(10'000);
   auto session = connect(options.host);
   if (!session.ok()) return fail("no connection: " + session.status().message());
   model::Client client(**session, memory->journal, options.number, seed);
@@ -96,18 +98,21 @@ void stop(int) { memory->finish.store(true); }
 // Clients one after the other, until one ends in peace or finds a difference.
 int supervise(const Options& options) {
   std::mt19937_64 random(options.seed);
+  imss::Deadline last_request = imss::Deadline::from_now(0);
   for (int deaths = 0;; ++deaths) {
     const std::uint64_t seed = random();
     const pid_t child = ::fork();
     if (child == 0) {
       std::signal(SIGTERM, SIG_IGN);
-      ::_exit(run(options, seed) ? 0 : 1);
+      ::_exit(run(options, seed, last_request) ? 0 : 1);
     }
     int status = 0;
     while (::waitpid(child, &status, 0) < 0) {
     }
-    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGALRM))
+    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGALRM)) {
+      last_request = imss::Deadline::from_now(kOperationMs);
       continue;
+    }
     const bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     std::printf(
         "client %u: %llu operations, killed %d times, trouble %llu times, longest step %lld ms: "

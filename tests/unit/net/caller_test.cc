@@ -77,6 +77,18 @@ TEST_CASE("a server that knows no session ever is not asked for ever") {
   CHECK(server.requests() <= 4);
 }
 
+TEST_CASE("a request tells the server when not to begin it any more") {
+  std::int64_t left_ms = 0;
+  FakeServer server([&](FakeServer& self, FakeServer::Request& request) {
+    left_ms = ServerClock::left_ms(request.head.deadline_ms, static_cast<std::int64_t>(FakeServer::its_clock_ms()));
+    echo_version(self, request);
+  });
+  AskingProcess asker(server);
+  REQUIRE(asker.remote.ask<Operation::kVersion>({1, 2}, kLongMs).ok());
+  CHECK(left_ms <= kLongMs);
+  CHECK(left_ms > kLongMs - kSlackMs);
+}
+
 TEST_CASE("a call that nobody answers ends at its deadline, and its late answer is nobody's") {
   std::vector<FakeServer::Request> waiting;
   FakeServer server([&](FakeServer& self, FakeServer::Request& request) {

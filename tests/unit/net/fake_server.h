@@ -17,6 +17,7 @@
 #include "net/head.h"
 #include "net/messages.h"
 #include "net/module.h"
+#include "net/server_clock.h"
 
 namespace imss::net {
 
@@ -61,6 +62,8 @@ class FakeServer final : private PortHandler {
   // --- for the script ---
   // From now on clients are told that what was kept of them is gone.
   void forget_clients() { ++record_; }
+  // Its clock, as that of another node, is far from this one's.
+  static std::uint64_t its_clock_ms() { return static_cast<std::uint64_t>(clock_ms() + 7'000'000'000); }
   void close(Connection& connection) { port_->close(connection); }
   void reply(const Request& request, Status status = {}, std::span<const std::byte> fields = {},
              std::span<const std::byte> payload = {}, std::uint32_t flags = 0,
@@ -101,6 +104,7 @@ class FakeServer final : private PortHandler {
     if (operation == Operation::kAlive) {
       AliveAnswer alive;
       alive.known = true;
+      alive.clock_ms = its_clock_ms();
       return encode(alive);
     }
     HelloAnswer hello;
@@ -108,6 +112,7 @@ class FakeServer final : private PortHandler {
     hello.token = static_cast<std::uint64_t>(++greetings_);
     hello.port = data_port_;
     hello.record = record_;
+    hello.clock_ms = its_clock_ms();
     return encode(hello);
   }
   void run() {

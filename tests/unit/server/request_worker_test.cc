@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "net/head.h"
+#include "net/server_clock.h"
 #include "unit/net/port_peer.h"
 
 namespace imss::server {
@@ -85,7 +86,7 @@ struct Client {
     head.operation = static_cast<std::uint16_t>(net::Operation::kGet);
     head.request = request;
     head.token = token;
-    head.deadline_ms = 60'000;
+    head.deadline_ms = static_cast<std::uint32_t>(net::clock_ms() + wait_ms);
     head.payload_bytes = static_cast<std::uint32_t>(payload.size());
     head.payload_crc = crc32c(payload.data(), payload.size()) ^ damage;
     const auto bytes = net::write_head(head, net::encode(net::BlockFields{dataset, 1}));
@@ -102,6 +103,7 @@ struct Client {
   net::PortUser user;
   net::Connection* connection = nullptr;
   std::uint64_t token = 0;
+  std::int64_t wait_ms = 60'000;
 };
 
 TEST_CASE("a request is executed and answered under its number") {
@@ -124,6 +126,28 @@ TEST_CASE("a request with a damaged payload is refused and not executed") {
   client.send(1, 1, payload, 1);
   CHECK(client.reply(0).status == static_cast<std::uint16_t>(Code::kIo));
   CHECK(world.log->served.empty());
+}
+
+TEST_CASE("a request whose deadline has passed is not executed") {
+  World world;
+  Client client(world, 7);
+  const auto late = static_cast<std::uint16_t>(Code::kTimedOut);
+  client.wait_ms = -1;  // it was held up on its way
+  client.send(1, 1, net::pattern(300, 1));
+  CHECK(client.reply(0).status == late);
+  // Held up by the one before it, after it has arrived.
+  world.log->blocked = true;
+  client.wait_ms = 60'000;
+  client.send(2, 2);
+  client.wait_ms = 50;
+  const Deadline passed = Deadline::from_now(client.wait_ms + 1);
+  client.send(3, 3);
+  CHECK(client.drive([&] { return passed.expired(); }));
+  world.log->blocked = false;
+  world.log->blocked.notify_all();
+  CHECK(client.reply(1).status == 0);
+  CHECK(client.reply(2).status == late);
+  CHECK(world.log->served == std::vector<std::uint64_t>{2});
 }
 
 TEST_CASE("a token that is not known is refused with a flag, and a new one goes on") {
