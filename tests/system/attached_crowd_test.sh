@@ -1,5 +1,5 @@
 # Sixteen ranks with attached servers, which leave in different orders or are killed while all work.
-port_base=22100
+port_base=24600
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 ranks=16
 seconds=90 # within which something that is waited for happens, or the test fails

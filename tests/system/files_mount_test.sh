@@ -1,5 +1,5 @@
 # Real programs on a mounted instance: what they store comes back, through two mounts, and over the death of a server.
-port_base=22150
+port_base=24700
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 if [ ! -c /dev/fuse ]; then
   echo "SKIPPED: there is no /dev/fuse"

@@ -1,5 +1,5 @@
 # Every option that a program's --help shows is in its manual page.
-port_base=21950
+port_base=24800
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 man=$(dirname "$(readlink -f "$0")")/../../docs/man

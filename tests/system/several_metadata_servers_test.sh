@@ -1,6 +1,6 @@
 # One namespace over several metadata servers on one node: what users do with names, while each of the servers is
 # killed and started again, and what is refused.
-port_base=21800
+port_base=24200
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 
 head -c 300001 "$bin/imss" > input

@@ -1,6 +1,6 @@
 # What other processes of a node may do with a server's memory (--share), other users among them, and
 # clients that cannot map it.
-port_base=21900
+port_base=24100
 . "$(dirname "$(readlink -f "$0")")/setup.bash"
 chmod 755 "$IMSS_SHM_DIR" "$work"
 umask 022

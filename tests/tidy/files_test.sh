@@ -53,4 +53,9 @@ for script in tests/system/* tests/tidy/*; do
     *) complain "$script is no test (*_test.sh) and no part of one (*.bash)" ;;
   esac
 done
+
+# System tests run at the same time: each has a hundred ports of its own, of which the data and the metadata ports begin each half.
+while read -r base other; do
+  ((other - base >= 100)) || complain "the ports of two system tests overlap: port_base $base and $other"
+done < <(sed -n 's/^port_base=//p' tests/system/*_test.sh | sort -n | awk 'NR > 1 { print last, $1 } { last = $1 }')
 finish "$count files"

@@ -60,6 +60,7 @@ class ServerProcess {
   }
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
+  pid_t process() const { return pid_; }
   // How it ended.
   int wait() {
     int status = 0;
@@ -78,15 +79,29 @@ class ServerProcess {
 void across_a_death(const std::string& role, const std::string& fault,
                     const std::function<void()>& ask) {
   ServerProcess first(role, fault);
+  const pid_t process = first.process();
   int status = 0;
   std::unique_ptr<ServerProcess> second;
   std::thread keeper([&] {
     status = first.wait();
     second = std::make_unique<ServerProcess>(role, "");
   });
-  ask();
+  try {
+    ask();
+  } catch (...) {  // a check that failed
+    ::kill(process, SIGKILL);
+    keeper.join();
+    throw;
+  }
   keeper.join();
   CHECK(WIFSIGNALED(status));
+}
+
+// Until the server is reached for the first time: how long that may take on a busy machine is not what is tested here.
+template <typename Ask>
+void await_contact(Ask ask) {
+  const Deadline patience = Deadline::from_now(kPatienceMs);
+  while (ask() == Code::kIo) REQUIRE_FALSE(patience.expired());
 }
 
 std::shared_ptr<net::Peers> make_peers() {
@@ -147,6 +162,7 @@ TEST_CASE("an append whose server is killed before it answers is executed once")
   // The inode is the first change, the append the second.
   across_a_death("data", "request.executed:2:kill", [] {
     RemoteStore store(make_peers(), "localhost", kDataPort, 0);
+    await_contact([&] { return store.attributes(kDataset).code(); });
     store::Attributes attributes;
     attributes.size = 100;
     REQUIRE(store.create_inode(kDataset, attributes).ok());
@@ -168,6 +184,7 @@ TEST_CASE("a put whose server is killed while its payload lies in an extent is e
     const auto content = engines::pattern(1 << 20, 5);
     across_a_death("data", fault, [&] {
       RemoteStore store(make_peers(), "localhost", kDataPort, 0);
+      await_contact([&] { return store.attributes(kDataset).code(); });
       const auto version = store.put({kDataset, block}, content);
       INFO(version.status().message());
       REQUIRE(version.ok());
@@ -188,6 +205,7 @@ TEST_CASE("names whose server is killed before it answers are made, moved and re
   // The instance is the first change.
   across_a_death("metadata", "request.executed:2:kill", [&] {
     RemoteNames names(make_peers(), "localhost", kMetadataPort, 0);
+    await_contact([&] { return names.directory(1000).code(); });
     REQUIRE(names.create_instance(info).ok());
     std::uint64_t id = 0;
     const Status made = names.make_directory(1000, "dir", 0755, &id);
@@ -197,6 +215,7 @@ TEST_CASE("names whose server is killed before it answers are made, moved and re
   });
   across_a_death("metadata", "request.executed:1:kill", [&] {
     RemoteNames names(make_peers(), "localhost", kMetadataPort, 0);
+    await_contact([&] { return names.directory(1000).code(); });
     const auto renamed = names.rename(1000, "dir", 1000, "other");
     INFO(renamed.status().message());
     REQUIRE(renamed.ok());
@@ -205,6 +224,7 @@ TEST_CASE("names whose server is killed before it answers are made, moved and re
   });
   across_a_death("metadata", "request.executed:1:kill", [&] {
     RemoteNames names(make_peers(), "localhost", kMetadataPort, 0);
+    await_contact([&] { return names.directory(1000).code(); });
     CHECK(names.remove_directory(1000, "other").ok());
     CHECK(names.directory(1000)->entries == 0);
   });

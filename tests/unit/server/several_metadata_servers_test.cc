@@ -17,7 +17,7 @@ namespace imss::server {
 namespace {
 
 constexpr std::uint64_t kCapacity = 32 << 20;
-constexpr std::uint16_t kPort = 22300;
+constexpr std::uint16_t kPort = 22350;
 
 // Segments and metadata files of its own for each test.
 class Folder {
