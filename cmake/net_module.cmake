@@ -13,8 +13,9 @@ add_library(imss_net MODULE ${imss_net_sources}
   ${PROJECT_SOURCE_DIR}/src/base/result.cc)
 target_include_directories(imss_net PRIVATE ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(imss_net PRIVATE imss_options Threads::Threads PkgConfig::UCX PkgConfig::UCX_TOOLS PkgConfig::ZMQ)
-# A sanitizer's functions are in the program.
-if(NOT IMSS_SANITIZE)
+if(IMSS_SANITIZE)
+  set_target_properties(imss_net PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 10)
+else()  # a sanitizer's functions are in the program
   target_link_options(imss_net PRIVATE -Wl,--no-undefined)
 endif()
 

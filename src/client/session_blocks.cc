@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "client/session.h"
+#include "client/session_internal.h"
 #include "segment/fault.h"
 
 namespace imss::client {
@@ -78,10 +78,6 @@ class CopyIntent {
   }
   DataService* store_ = nullptr;
 };
-
-bool unreachable(const Status& status) {
-  return status.code() == Code::kIo || status.code() == Code::kFenced;
-}
 
 }  // namespace
 

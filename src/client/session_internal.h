@@ -29,6 +29,9 @@ Outcome again_while_lost(Make&& make) {
   }
 }
 
+// Whether the server is gone, or another one is in its place.
+inline bool unreachable(const Status& status) { return status.code() == Code::kIo || status.code() == Code::kFenced; }
+
 // Whether a change that ended like this may have happened, or happen yet.
 inline bool may_be_applied(const Status& status) {
   return status.code() == Code::kUnknownOutcome || status.code() == Code::kTimedOut;

@@ -23,8 +23,6 @@ std::uint32_t home_position(std::uint64_t dataset, std::size_t servers) {
   return static_cast<std::uint32_t>(mix64(dataset) % servers);
 }
 
-bool unreachable(const Status& status) { return status.code() == Code::kIo || status.code() == Code::kFenced; }
-
 // Servers must not miss that this process lives while one of them is asked.
 constexpr int kOpenAgainMs = 2000;
 

@@ -28,8 +28,6 @@ namespace {
 constexpr std::uint64_t kLeaseNs = 3'000'000'000;
 constexpr std::uint64_t kParticipantBits = 16;
 
-std::uint64_t now_ns() { return static_cast<std::uint64_t>(coarse_realtime_ns()); }
-
 Key intent_key(std::uint64_t change) { return {change, kIntentKind}; }
 
 std::uint64_t pack(const std::vector<std::uint32_t>& participants) {

@@ -22,8 +22,6 @@ using segment::Word;
 
 namespace {
 
-std::uint64_t now_ns() { return static_cast<std::uint64_t>(coarse_realtime_ns()); }
-
 Key name_claim_key(std::uint64_t change) { return {change, kNameClaimKind}; }
 
 Key directory_claim_key(const DirectoryClaim& claim) {

@@ -22,8 +22,6 @@ namespace {
 
 std::atomic<std::uint64_t> name_hash_mask{~0ULL};
 
-std::uint64_t now_ns() { return static_cast<std::uint64_t>(coarse_realtime_ns()); }
-
 }  // namespace
 
 void set_name_hash_mask(std::uint64_t mask) { name_hash_mask.store(mask); }

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "metadata/namespace.h"
 #include "metadata/records.h"
 #include "segment/entry_state.h"
@@ -13,6 +14,9 @@
 #include "segment/fault.h"
 
 namespace imss::metadata {
+
+// What directories are stamped with.
+inline std::uint64_t now_ns() { return static_cast<std::uint64_t>(coarse_realtime_ns()); }
 
 // Which of a participant's pins an operation uses.
 enum PinSlot : std::uint32_t { kEntryPin = 2, kFirstDirectoryPin = 3, kSecondDirectoryPin = 4, kThirdDirectoryPin = 5, kFourthDirectoryPin = 6 };

@@ -20,8 +20,6 @@ constexpr int kRetryMs = 20;
 
 thread_local std::unique_ptr<Caller> caller_of_this_thread;
 
-std::uint32_t this_process() { return static_cast<std::uint32_t>(::getpid()); }
-
 std::uint32_t crc_of(std::span<const std::span<const std::byte>> pieces) {
   std::uint32_t crc = 0;
   for (const auto piece : pieces) crc = crc32c(piece.data(), piece.size(), crc);

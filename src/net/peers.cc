@@ -19,8 +19,6 @@ constexpr int kBeatMs = 500;
 constexpr int kBeatPatienceMs = 300;
 constexpr std::uint64_t kMostPlaces = std::uint64_t{1} << (64 - kPlaceShift);
 
-std::uint32_t this_process() { return static_cast<std::uint32_t>(::getpid()); }
-
 }  // namespace
 
 // --- one server

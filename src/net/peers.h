@@ -9,6 +9,8 @@
 // server that was started again gives a new one.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -49,6 +51,9 @@ Result<Answer> ask(ControlClient& control, const std::string& host, std::uint16_
   if (!answer.ok()) return answer.status();
   return decode<Answer>(*answer);
 }
+
+// In a fork child what belongs to another process is left alone.
+inline std::uint32_t this_process() { return static_cast<std::uint32_t>(::getpid()); }
 
 class Peers;
 

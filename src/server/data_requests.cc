@@ -12,11 +12,6 @@ using segment::Outcome;
 
 namespace {
 
-Result<Nothing> outcome(const Status& status) {
-  if (!status.ok()) return status;
-  return Nothing{};
-}
-
 // Block 0 of a dataset is its inode, which only operations on inodes change.
 Status check_data_block(std::uint64_t block) {
   if (block != 0) return {};

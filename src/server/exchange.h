@@ -40,6 +40,12 @@ struct Exchange {
   std::shared_ptr<const void> hold;  // keeps reply_payload until it is sent
 };
 
+// The reply of an operation that has only a status.
+inline Result<net::Nothing> outcome(const Status& status) {
+  if (!status.ok()) return status;
+  return net::Nothing{};
+}
+
 // Executes an operation: decodes its request, calls `execute` and encodes the reply.
 template <net::Operation kOperation, typename Execute>
 void answer(Exchange& exchange, Execute&& execute) {

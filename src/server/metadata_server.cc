@@ -18,12 +18,12 @@
 namespace imss::server {
 namespace {
 
-constexpr auto kUpkeepPeriod = std::chrono::milliseconds(500);
+constexpr auto kNamesUpkeepPeriod = std::chrono::milliseconds(500);
 constexpr auto kJoinRetry = std::chrono::milliseconds(20);
 // A server that was not heard for so long is gone.
 constexpr std::int64_t kSilentNs = 2'000'000'000;
 // What upkeep asks others waits no longer; it comes again.
-constexpr int kUpkeepDeadlineMs = 2000;
+constexpr int kNamesUpkeepDeadlineMs = 2000;
 
 }  // namespace
 
@@ -160,7 +160,7 @@ void MetadataServer::beat() {
 
 void MetadataServer::leave_map() {
   if (self_.epoch == 0) return;
-  segment::set_thread_deadline_ms(kUpkeepDeadlineMs);
+  segment::set_thread_deadline_ms(kNamesUpkeepDeadlineMs);
   self_.gone = true;
   // Not heard, it is missed soon.
   [[maybe_unused]] const auto told = say(self_);
@@ -187,7 +187,7 @@ void MetadataServer::reap() {
 
 void MetadataServer::run_upkeep() {
   ::pthread_setname_np(::pthread_self(), "imss-upkeep");
-  segment::set_thread_deadline_ms(kUpkeepDeadlineMs);
+  segment::set_thread_deadline_ms(kNamesUpkeepDeadlineMs);
   do {
     if (is_one_of_several()) beat();
     if (network_) {
@@ -196,7 +196,7 @@ void MetadataServer::run_upkeep() {
       network_->announce_epoch();
     }
     reap();
-  } while (!wait_for_stop(kUpkeepPeriod));
+  } while (!wait_for_stop(kNamesUpkeepPeriod));
   if (session_) session_->leave_metadata();
   host_->segment()->leave();
 }

@@ -16,11 +16,6 @@ constexpr std::uint32_t kMostListed = 1024;
 constexpr std::uint32_t kMostIds = 4096;
 constexpr std::int64_t kReapAfterNs = 1'500'000'000;
 
-Result<Nothing> outcome(const Status& status) {
-  if (!status.ok()) return status;
-  return Nothing{};
-}
-
 template <typename Request>
 Result<Nothing> nothing(const Request&, const Outcome&) {
   return Nothing{};

@@ -12,7 +12,6 @@ __attribute__((tls_model("initial-exec"))) thread_local constinit std::array<Rea
 
 // Enough to make the processor run ahead by itself within the block.
 constexpr std::uint64_t kContentBytes = 256;
-constexpr std::uint64_t kCacheLineBytes = 64;
 
 }  // namespace
 

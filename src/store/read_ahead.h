@@ -13,6 +13,8 @@
 
 namespace imss::store {
 
+inline constexpr std::uint64_t kCacheLineBytes = 64;
+
 class ReadAhead {
  public:
   // The state of the calling thread for a dataset.

@@ -28,7 +28,6 @@ namespace {
 
 // Enough for the first bytes to arrive while the pin becomes visible; from there on the processor runs ahead itself.
 constexpr std::uint64_t kPrefetchBytes = 256;
-constexpr std::uint64_t kCacheLineBytes = 64;
 
 Status check_content(std::uint64_t bytes) {
   if (bytes != 0 && bytes <= segment::kMaxExtentBytes) return {};

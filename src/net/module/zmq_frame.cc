@@ -5,7 +5,7 @@
 namespace imss::net {
 namespace {
 
-constexpr std::array kMagic = {std::byte{'I'}, std::byte{'M'}, std::byte{'S'}, std::byte{'C'}};
+constexpr std::array kFrameMagic = {std::byte{'I'}, std::byte{'M'}, std::byte{'S'}, std::byte{'C'}};
 constexpr std::size_t kVersionAt = 4;
 constexpr std::size_t kKindAt = 5;
 constexpr std::size_t kIdAt = 8;
@@ -14,7 +14,7 @@ constexpr std::size_t kIdAt = 8;
 
 FrameHeaderBytes encode_frame_header(const FrameHeader& header) {
   FrameHeaderBytes bytes{};
-  std::ranges::copy(kMagic, bytes.begin());
+  std::ranges::copy(kFrameMagic, bytes.begin());
   bytes[kVersionAt] = std::byte{kFrameVersion};
   bytes[kKindAt] = static_cast<std::byte>(header.kind);
   for (std::size_t i = 0; i < sizeof(header.id); ++i) {
@@ -25,7 +25,7 @@ FrameHeaderBytes encode_frame_header(const FrameHeader& header) {
 
 std::optional<FrameHeader> decode_frame_header(std::span<const std::byte> bytes) {
   if (bytes.size() != kFrameHeaderBytes) return std::nullopt;
-  if (!std::ranges::equal(bytes.first<kMagic.size()>(), kMagic)) return std::nullopt;
+  if (!std::ranges::equal(bytes.first<kFrameMagic.size()>(), kFrameMagic)) return std::nullopt;
   if (bytes[kVersionAt] != std::byte{kFrameVersion}) return std::nullopt;
   const auto kind = std::to_integer<std::uint8_t>(bytes[kKindAt]);
   if (kind < static_cast<std::uint8_t>(FrameKind::kGreeting) ||

@@ -13,13 +13,13 @@
 namespace imss::net {
 namespace {
 
-constexpr int kBacklog = 1024;
+constexpr int kLocalBacklog = 1024;
 
-struct Address {
+struct LocalAddress {
   sockaddr_un storage{};
   socklen_t length = 0;
 
-  explicit Address(std::uint16_t port) {
+  explicit LocalAddress(std::uint16_t port) {
     storage.sun_family = AF_UNIX;
     const std::string name = concat("imss-control-", std::to_string(port));
     name.copy(storage.sun_path + 1,
@@ -40,7 +40,7 @@ std::string local_endpoint(std::uint16_t port) {
 bool local_socket_answers(std::uint16_t port) {
   const int fd = make_socket();
   if (fd < 0) return false;
-  const Address address(port);
+  const LocalAddress address(port);
   // A full backlog (EAGAIN) is somebody too.
   const bool there = connect(fd, address.get(), address.length) == 0 || errno == EAGAIN;
   close(fd);
@@ -49,8 +49,8 @@ bool local_socket_answers(std::uint16_t port) {
 
 Result<int> listen_locally(std::uint16_t port) {
   const int fd = make_socket();
-  const Address address(port);
-  if (fd >= 0 && bind(fd, address.get(), address.length) == 0 && listen(fd, kBacklog) == 0)
+  const LocalAddress address(port);
+  if (fd >= 0 && bind(fd, address.get(), address.length) == 0 && listen(fd, kLocalBacklog) == 0)
     return fd;
   const int error = errno;
   if (fd >= 0) close(fd);
@@ -63,7 +63,7 @@ Result<int> listen_locally(std::uint16_t port) {
 }
 
 bool is_local_socket(int fd, std::uint16_t port) {
-  const Address address(port);
+  const LocalAddress address(port);
   sockaddr_un own{};
   socklen_t length = sizeof(own);
   return getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&

@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t kMaxWaitingAnnouncements = 64;
 constexpr std::size_t kMaxListeners = 8192;
 // Messages taken before the thread looks at its other duties.
-constexpr int kMessagesInARow = 64;
+constexpr int kMessagesOfServerInARow = 64;
 // How soon a listener is tried again that had no room.
 constexpr int kRetryMs = 100;
 
@@ -178,7 +178,7 @@ void ZmqServer::take_messages() {
   // The sender's routing id, header, body; or its routing id and an empty frame for a new
   // connection.
   constexpr std::size_t kMaxFrames = 3;
-  for (int i = 0; i < kMessagesInARow; ++i) {
+  for (int i = 0; i < kMessagesOfServerInARow; ++i) {
     ZmqFrames received = receive_frames(router_.get(), kMaxFrames);
     if (received.frames.empty()) return;
     take_message(received);

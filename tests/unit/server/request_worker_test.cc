@@ -133,7 +133,8 @@ TEST_CASE("a request whose deadline has passed is not executed") {
   Client client(world, 7);
   const auto late = static_cast<std::uint16_t>(Code::kTimedOut);
   client.wait_ms = -1;  // it was held up on its way
-  client.send(1, 1, net::pattern(300, 1));
+  const auto payload = net::pattern(300, 1);
+  client.send(1, 1, payload);
   CHECK(client.reply(0).status == late);
   // Held up by the one before it, after it has arrived.
   world.log->blocked = true;
