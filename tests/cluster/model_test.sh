@@ -123,7 +123,7 @@ for number in 0 1 2; do cluster_kill "${client[$number]}" TERM 2>/dev/null; done
 for number in 0 1 2; do
   cluster_wait "${client[$number]}" 120
   check "client $number ends in peace" $? -eq 0
-  tail -n 2 "${output[$number]}"
+  tail -n 70 "${output[$number]}"
 done
 for host in node1 node2 node3; do
   cluster_run $host "$bin/imss" check >"$scratch/check" 2>&1 || { fail "imss check on $host" && cat "$scratch/check"; }

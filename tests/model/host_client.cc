@@ -121,6 +121,7 @@ int supervise(const Options& options) {
         static_cast<unsigned long long>(memory->troubles.load()),
         static_cast<long long>(memory->longest_ms.load()),
         good ? "no difference" : memory->journal.failure);
+    if (!good) std::fputs(memory->journal.tell_history().c_str(), stdout);
     if (WIFSIGNALED(status))
       std::printf("client %u crashed with signal %d\n", options.number, WTERMSIG(status));
     return good ? 0 : 1;

@@ -1,9 +1,13 @@
 #include "model.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
 
+#include "base/clock.h"
 #include "policies/policy.h"
 
 namespace model {
@@ -137,16 +141,37 @@ std::string describe(const Change& change) {
 
 void Journal::announce(const Change& next) {
   change = next;
-  change_number.store(state().changes + 1);
+  const std::uint64_t number = state().changes + 1;
+  history[number % kHistory] = {next, imss::monotonic_ns() / 1'000'000, 0, static_cast<std::uint32_t>(::getpid()), false, false};
+  change_number.store(number);
 }
 
-void Journal::decide(bool happened) {
+void Journal::decide(bool happened, bool resolved) {
   const std::uint32_t now = current.load();
   State& next = states[1 - now];
   next = states[now];
   next.changes = change_number.load();
   if (happened) apply(next, change);
+  Past& past = history[next.changes % kHistory];
+  past.decided_ms = imss::monotonic_ns() / 1'000'000;
+  past.happened = happened;
+  past.resolved = resolved;
   current.store(1 - now);
+}
+
+std::string Journal::tell_history() const {
+  std::string lines;
+  const std::uint64_t newest = change_number.load();
+  for (std::uint64_t number = newest < kHistory ? 1 : newest - kHistory + 1; number <= newest; ++number) {
+    const Past& past = history[number % kHistory];
+    char stamp[16];
+    std::snprintf(stamp, sizeof(stamp), "%08x", past.change.stamp);
+    lines += std::to_string(past.announced_ms) + " to " + std::to_string(past.decided_ms) + " ms, process " +
+             std::to_string(past.pid) + ": " + describe(past.change) + ", stamp " + stamp + ", shape " +
+             std::to_string(past.change.shape) + (past.happened ? "" : ", did not happen") +
+             (past.resolved ? ", found out later\n" : "\n");
+  }
+  return lines;
 }
 
 }  // namespace model

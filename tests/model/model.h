@@ -102,6 +102,16 @@ std::vector<std::byte> content_of(const File& file, std::uint64_t offset, std::u
 
 std::string describe(const Change& change);
 
+// What became of a change, for whoever looks for the cause of a difference.
+struct Past {
+  Change change;
+  std::int64_t announced_ms = 0;
+  std::int64_t decided_ms = 0;
+  std::uint32_t pid = 0;  // who announced it
+  bool happened = false;
+  bool resolved = false;  // by a look at what was there
+};
+
 // In shared memory.
 struct Journal {
   State states[2];
@@ -110,14 +120,18 @@ struct Journal {
   std::atomic<std::uint64_t> change_number{
       0};  // of `change`: may have happened when it is one ahead of the state
   std::atomic<std::uint64_t> operations{0};  // reads included
+  static constexpr std::uint64_t kHistory = 64;
+  Past history[kHistory] = {};
   char failure[1024] = {};
   char trouble[1024] = {};  // the last answer of a server that was out of reach
 
   const State& state() const { return states[current.load()]; }
   bool undecided() const { return change_number.load() == state().changes + 1; }
   void announce(const Change& next);
-  // The announced change happened, or did not.
-  void decide(bool happened);
+  // The announced change happened, or did not; `resolved`: as was found out later.
+  void decide(bool happened, bool resolved = false);
+  // The last changes, a line each.
+  std::string tell_history() const;
 };
 
 }  // namespace model

@@ -21,6 +21,16 @@ using imss::client::Session;
 
 namespace {
 
+std::string in_hex(const Bytes& bytes, std::uint64_t from) {
+  std::string text;
+  for (std::uint64_t at = from; at < std::min<std::uint64_t>(from + 12, bytes.size()); ++at) {
+    char digits[4];
+    std::snprintf(digits, sizeof(digits), "%02x", static_cast<unsigned>(bytes[at]));
+    text += digits;
+  }
+  return text;
+}
+
 bool is_data(Kind kind) {
   return kind == Kind::kPut || kind == Kind::kWrite || kind == Kind::kAppend ||
          kind == Kind::kTruncate;
@@ -240,9 +250,13 @@ bool Client::check_content(Dataset& dataset, Place place) {
     const Bytes wanted = content_of(known, offset, content.size());
     if (content == wanted) return true;
     const auto at = std::mismatch(content.begin(), content.end(), wanted.begin()).first;
-    return fail(format_uri(uri(place)) + " differs at byte " +
-                std::to_string(offset + static_cast<std::uint64_t>(at - content.begin())) + " of " +
-                std::to_string(known.size) + ", block size " + std::to_string(shape.block_bytes));
+    const auto first = static_cast<std::uint64_t>(at - content.begin());
+    const auto last = content.size() - static_cast<std::uint64_t>(
+        std::mismatch(content.rbegin(), content.rend(), wanted.rbegin()).first - content.rbegin());
+    return fail(format_uri(uri(place)) + " differs in bytes " + std::to_string(offset + first) + " to " +
+                std::to_string(offset + last) + " of " + std::to_string(known.size) + ", block size " +
+                std::to_string(shape.block_bytes) + ", there are " + in_hex(content, first) + " instead of " +
+                in_hex(wanted, first));
   };
   for (std::uint32_t block = 0; block < kBlocks; ++block) {
     Bytes content(shape.block_bytes);
@@ -345,7 +359,7 @@ bool Client::resolve_data(const Change& change) {
     happened = false;
   }
   if (!again.ok()) return fail("after an interrupted " + describe(change), again);
-  journal_.decide(happened);
+  journal_.decide(happened, true);
   return true;
 }
 
@@ -359,29 +373,29 @@ bool Client::look(const Uri& path, bool* there) {
 bool Client::resolve() {
   const Change change = journal_.change;
   if (expected(state(), change) != Code::kOk) {
-    journal_.decide(false);
+    journal_.decide(false, true);
     return true;
   }
   bool there = false;
   switch (change.kind) {
     case Kind::kCreate:
       if (!look(uri(change.at), &there)) return false;
-      journal_.decide(there);
+      journal_.decide(there, true);
       return true;
     case Kind::kUnlink:
     case Kind::kRename:
       if (!look(uri(change.at), &there)) return false;
-      journal_.decide(!there || (change.kind == Kind::kRename && change.at == change.to));
+      journal_.decide(!there || (change.kind == Kind::kRename && change.at == change.to), true);
       return true;
     case Kind::kMakeDirectory:
       if (!look(uri(change.at.directory), &there)) return false;
-      journal_.decide(there);
+      journal_.decide(there, true);
       return true;
     case Kind::kRemoveDirectory:
     case Kind::kRenameDirectory:
       if (!look(uri(change.at.directory), &there)) return false;
       journal_.decide(!there || (change.kind == Kind::kRenameDirectory &&
-                                 change.at.directory == change.to.directory));
+                                 change.at.directory == change.to.directory), true);
       return true;
     case Kind::kPut:
     case Kind::kWrite:
