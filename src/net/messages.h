@@ -158,6 +158,12 @@ struct InodeRequest {
   store::Attributes attributes;
   IMSS_FIELDS(dataset, attributes)
 };
+// Of a dataset, asked of a data server, or of a directory, asked of a metadata server.
+struct ChangeAttributesRequest {
+  std::uint64_t id = 0;
+  store::AttributeChange change;
+  IMSS_FIELDS(id, change)
+};
 struct AttributesReply {
   store::Attributes attributes;
   IMSS_FIELDS(attributes)
@@ -382,7 +388,7 @@ struct EpochAnnouncement {
   X(Repaired,         42, BlockFields,       Nothing,         kRepeatable, "The copies of a block are equal again") \
   X(CreateInode,      43, InodeRequest,      Nothing,         kOnce, "Makes an inode")                              \
   X(GetAttributes,    44, DatasetRequest,    AttributesReply, kReads, "What an inode says")                         \
-  X(SetAttributes,    45, InodeRequest,      Nothing,         kRepeatable, "Stores mode, owner and times")          \
+  X(ChangeAttributes, 45, ChangeAttributesRequest, Nothing,   kOnce, "Changes mode, owner and times, as far as named") \
   X(ExtendSize,       46, SizeRequest,       Nothing,         kRepeatable, "Grows the size if it is smaller")       \
   X(AnnounceBlock,    47, BlockFields,       Nothing,         kRepeatable, "A block of a growing dataset may exist from now on") \
   X(ReserveAppend,    48, SizeRequest,       NumberReply,     kOnce, "Reserves bytes at the end; returns where")    \

@@ -26,6 +26,23 @@ timespec time_of(std::uint64_t nanoseconds) {
 
 constexpr std::uint64_t kUnitBytes = 512;  // of st_blocks
 
+// All but the size.
+store::AttributeChange named_fields(const AttributeChange& change) {
+  using Change = store::AttributeChange;
+  Change named;
+  const auto name = [&named](std::uint32_t field, const auto& wanted, auto* value) {
+    if (!wanted) return;
+    named.fields |= field;
+    *value = *wanted;
+  };
+  name(Change::kMode, change.mode, &named.mode);
+  name(Change::kUid, change.uid, &named.uid);
+  name(Change::kGid, change.gid, &named.gid);
+  name(Change::kAccessed, change.accessed_ns, &named.accessed_ns);
+  name(Change::kModified, change.modified_ns, &named.modified_ns);
+  return named;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FileSystem>> FileSystem::open(client::Session& session, const std::string& instance,
@@ -125,15 +142,10 @@ Result<struct stat> FileSystem::set_attributes(InodeNumber number, const Attribu
     IMSS_ASSIGN_OR_RETURN(const auto dataset, dataset_of(entry));
     IMSS_RETURN_IF_ERROR(session_.truncate(*dataset, *change.size));
   }
-  if (change.mode || change.uid || change.gid || change.accessed_ns || change.modified_ns) {
+  const store::AttributeChange named = named_fields(change);
+  if (named.fields != 0) {
     IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
-    IMSS_ASSIGN_OR_RETURN(store::Attributes attributes, home->attributes(entry.id));
-    attributes.mode = change.mode.value_or(attributes.mode);
-    attributes.uid = change.uid.value_or(attributes.uid);
-    attributes.gid = change.gid.value_or(attributes.gid);
-    attributes.accessed_ns = change.accessed_ns.value_or(attributes.accessed_ns);
-    attributes.modified_ns = change.modified_ns.value_or(attributes.modified_ns);
-    IMSS_RETURN_IF_ERROR(home->set_attributes(entry.id, attributes));
+    IMSS_RETURN_IF_ERROR(home->change_attributes(entry.id, named));
   }
   return status_of(entry);
 }

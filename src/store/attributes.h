@@ -40,4 +40,28 @@ struct Attributes {
               block_bytes, block_count, version, highest_block, placement, first_link)
 };
 
+// A change of some attributes: of those that `fields` names, and of no other.
+struct AttributeChange {
+  static constexpr std::uint32_t kMode = 1;
+  static constexpr std::uint32_t kUid = 2;
+  static constexpr std::uint32_t kGid = 4;
+  static constexpr std::uint32_t kAccessed = 8;
+  static constexpr std::uint32_t kModified = 16;
+  std::uint32_t fields = 0;
+  std::uint32_t mode = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t accessed_ns = 0;
+  std::uint64_t modified_ns = 0;
+  IMSS_FIELDS(fields, mode, uid, gid, accessed_ns, modified_ns)
+
+  bool has(std::uint32_t field) const { return (fields & field) != 0; }
+  // The owner, as segments have it, that comes of one.
+  std::uint64_t owner_after(std::uint64_t owner) const {
+    if (has(kUid)) owner = std::uint64_t{uid} << 32 | (owner & 0xffff'ffff);
+    if (has(kGid)) owner = (owner & ~std::uint64_t{0xffff'ffff}) | gid;
+    return owner;
+  }
+};
+
 }  // namespace imss::store

@@ -20,6 +20,7 @@ constexpr std::string_view structure_name() {
   if constexpr (std::is_same_v<T, TruncationFields>) return "Truncation";
   if constexpr (std::is_same_v<T, RecordFields>) return "Record";
   if constexpr (std::is_same_v<T, store::Attributes>) return "Attributes";
+  if constexpr (std::is_same_v<T, store::AttributeChange>) return "AttributeChange";
   if constexpr (std::is_same_v<T, metadata::InodeState>) return "InodeState";
   if constexpr (std::is_same_v<T, metadata::Layout>) return "Layout";
   if constexpr (std::is_same_v<T, metadata::EntryInfo>) return "Entry";
@@ -122,6 +123,7 @@ inline std::string structure_table() {
   row("Truncation", fields_of<TruncationFields>());
   row("Record", fields_of<RecordFields>());
   row("Attributes", fields_of<store::Attributes>());
+  row("AttributeChange", fields_of<store::AttributeChange>());
   row("InodeState", fields_of<metadata::InodeState>());
   row("Layout", fields_of<metadata::Layout>());
   row("Entry", fields_of<metadata::EntryInfo>());

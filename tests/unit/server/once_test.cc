@@ -120,6 +120,9 @@ std::vector<Change<Data>> data_changes() {
                                              attribute(&store::Attributes::size)),
       data_change<Operation::kBeginTruncation>("BeginTruncation", {kDataset, 5},
                                                attribute(&store::Attributes::generation)),
+      data_change<Operation::kChangeAttributes>(
+          "ChangeAttributes", {kDataset, {.fields = store::AttributeChange::kMode, .mode = 0600}},
+          attribute(&store::Attributes::version)),
       data_change<Operation::kOpen>("Open", {kDataset}, opens),
       data_change<Operation::kClose>("Close", {kDataset}, opens, open_three_times),
   };
