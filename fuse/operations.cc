@@ -117,7 +117,7 @@ void read_link(fuse_req_t request, fuse_ino_t inode) {
 }
 
 void make_directory(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  reply_entry(request, files(request).make_directory(number_of(request, parent), name, mode));
+  reply_entry(request, files(request).make_directory(number_of(request, parent), name, mode, caller(request)));
 }
 
 void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {

@@ -117,7 +117,7 @@ Status Session::make_directory(const Uri& uri, std::uint32_t mode, bool parents)
     const bool last = i + 1 == names.size();
     if (last || parents) {
       std::uint64_t made = 0;
-      const Status status = names_->make_directory(parent, names[i], mode, &made);
+      const Status status = names_->make_directory(parent, names[i], {mode, ::geteuid(), ::getegid()}, &made);
       if (status.ok()) {
         parent = made;
         continue;
@@ -271,7 +271,7 @@ Result<EntryInfo> Session::make_node_once(const Place& place, NodeType type, con
   attributes.size = options.size_bytes != 0 ? options.size_bytes : options.block_count * options.block_bytes;
   attributes.mode = options.mode;
   attributes.uid = options.uid.value_or(::geteuid());
-  attributes.gid = options.gid.value_or(::getegid());
+  attributes.gid = pending.group.value_or(options.gid.value_or(::getegid()));
   attributes.block_bytes = options.block_bytes;
   attributes.block_count = options.block_count;
   attributes.placement = info.layout.policy | std::uint64_t{info.layout.replicas} << 8 |
@@ -431,7 +431,9 @@ Result<store::Attributes> Session::attributes(const Uri& uri, Node* named) {
       attributes.mode = directory.mode;
       attributes.uid = directory.uid;
       attributes.gid = directory.gid;
-      attributes.modified_ns = attributes.changed_ns = attributes.accessed_ns = directory.modified_ns;
+      attributes.accessed_ns = directory.accessed_ns;
+      attributes.modified_ns = directory.modified_ns;
+      attributes.changed_ns = directory.changed_ns;
       attributes.created_ns = directory.created_ns;
       return attributes;
     }

@@ -92,7 +92,9 @@ Result<struct stat> FileSystem::directory_status(InodeNumber number) {
   status.st_gid = directory.gid;
   status.st_size = static_cast<off_t>(directory.entries);
   status.st_blksize = 4096;
-  status.st_mtim = status.st_ctim = status.st_atim = time_of(directory.modified_ns);
+  status.st_atim = time_of(directory.accessed_ns);
+  status.st_mtim = time_of(directory.modified_ns);
+  status.st_ctim = time_of(directory.changed_ns);
   return status;
 }
 
@@ -128,21 +130,21 @@ Result<std::shared_ptr<client::Dataset>> FileSystem::dataset_of(const EntryInfo&
 }
 
 Result<struct stat> FileSystem::set_attributes(InodeNumber number, const AttributeChange& change) {
-  IMSS_ASSIGN_OR_RETURN(struct stat before, attributes(number));
-  if (S_ISDIR(before.st_mode)) {
-    if (change.size) return Code::kIsDirectory;
-    const bool same = change.mode.value_or(before.st_mode & 07777) == (before.st_mode & 07777) &&
-                      change.uid.value_or(before.st_uid) == before.st_uid &&
-                      change.gid.value_or(before.st_gid) == before.st_gid && !change.accessed_ns && !change.modified_ns;
-    return same ? Result<struct stat>(before) : Result<struct stat>(Code::kNotSupported);
+  const store::AttributeChange named = named_fields(change);
+  EntryInfo entry;
+  if (number != root_) {
+    IMSS_ASSIGN_OR_RETURN(entry, known(number));
   }
-  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  if (number == root_ || type_bits(entry.type) == S_IFDIR) {
+    if (change.size) return Code::kIsDirectory;
+    if (named.fields != 0) IMSS_RETURN_IF_ERROR(session_.names().change_directory(number, named));
+    return directory_status(number);
+  }
   if (change.size) {
     if (*change.size > store::kSizeMask) return Status::from_errno(EFBIG, "truncate");
     IMSS_ASSIGN_OR_RETURN(const auto dataset, dataset_of(entry));
     IMSS_RETURN_IF_ERROR(session_.truncate(*dataset, *change.size));
   }
-  const store::AttributeChange named = named_fields(change);
   if (named.fields != 0) {
     IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
     IMSS_RETURN_IF_ERROR(home->change_attributes(entry.id, named));

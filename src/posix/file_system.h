@@ -25,7 +25,7 @@ namespace imss::posix {
 
 using InodeNumber = std::uint64_t;
 
-// Whose new files are, and how they are laid out.
+// Whose new files and directories are (but for the group, in a directory with the setgid bit), and how files are laid out.
 struct Owner {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
@@ -81,7 +81,7 @@ class FileSystem {
   // Opens with O_CREAT, which `flags` need not have; O_EXCL, O_TRUNC and O_NOFOLLOW are heeded.
   Result<std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name, int flags, std::uint32_t mode,
                                            Owner owner, struct stat* status);
-  Result<struct stat> make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode);
+  Result<struct stat> make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner);
   Result<struct stat> make_symlink(InodeNumber parent, std::string_view name, const std::string& target, Owner owner);
   Result<struct stat> link(InodeNumber number, InodeNumber parent, std::string_view name);
   Status unlink(InodeNumber parent, std::string_view name);

@@ -65,9 +65,10 @@ Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::st
   }
 }
 
-Result<struct stat> FileSystem::make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode) {
+Result<struct stat> FileSystem::make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                               Owner owner) {
   IMSS_RETURN_IF_ERROR(place(parent, name).status());
-  IMSS_RETURN_IF_ERROR(session_.names().make_directory(parent, name, mode & 07777));
+  IMSS_RETURN_IF_ERROR(session_.names().make_directory(parent, name, {mode & 07777, owner.uid, owner.gid}));
   return lookup(parent, name);
 }
 

@@ -22,6 +22,7 @@ constexpr std::string_view structure_name() {
   if constexpr (std::is_same_v<T, store::Attributes>) return "Attributes";
   if constexpr (std::is_same_v<T, store::AttributeChange>) return "AttributeChange";
   if constexpr (std::is_same_v<T, metadata::InodeState>) return "InodeState";
+  if constexpr (std::is_same_v<T, metadata::Permissions>) return "Permissions";
   if constexpr (std::is_same_v<T, metadata::Layout>) return "Layout";
   if constexpr (std::is_same_v<T, metadata::EntryInfo>) return "Entry";
   if constexpr (std::is_same_v<T, metadata::DirectoryInfo>) return "Directory";
@@ -127,6 +128,7 @@ inline std::string structure_table() {
   row("InodeState", fields_of<metadata::InodeState>());
   row("Layout", fields_of<metadata::Layout>());
   row("Entry", fields_of<metadata::EntryInfo>());
+  row("Permissions", fields_of<metadata::Permissions>());
   row("Directory", fields_of<metadata::DirectoryInfo>());
   row("Instance", fields_of<metadata::InstanceInfo>());
   row("Server", fields_of<metadata::ServerInfo>());
