@@ -307,7 +307,7 @@ Result<std::int32_t> Session::open(const Uri& uri) {
     if (node.entry.type == NodeType::kSymlink) {
       IMSS_ASSIGN_OR_RETURN(node, resolve(uri, true));
     }
-    if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
+    if (node.entry.type != NodeType::kDataset) return no_dataset(node.entry.type, uri);
     auto opened = open_entry(uri, node.entry, std::move(node.servers));
     if (opened.code() != Code::kNotFound) return opened;
     if (const Status status = lost_inode(uri, node.entry.id); !status.ok()) return status;
@@ -351,7 +351,7 @@ Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri) {
 }
 
 Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri, const Node& node) {
-  if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
+  if (node.entry.type != NodeType::kDataset) return no_dataset(node.entry.type, uri);
   auto dataset = std::make_shared<Dataset>();
   dataset->instance = node.servers;
   dataset->id = node.entry.id;

@@ -12,13 +12,9 @@ namespace imss::posix {
 
 using metadata::EntryInfo;
 using metadata::NodeType;
+using store::type_bits;
 
 namespace {
-
-std::uint32_t type_bits(NodeType type) {
-  if (type == NodeType::kDirectory || type == NodeType::kInstance) return S_IFDIR;
-  return type == NodeType::kSymlink ? S_IFLNK : S_IFREG;
-}
 
 timespec time_of(std::uint64_t nanoseconds) {
   return {static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
@@ -110,8 +106,13 @@ Result<struct stat> FileSystem::status_of(const EntryInfo& entry) {
   status.st_gid = attributes.gid;
   status.st_size = static_cast<off_t>(attributes.size);
   status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(attributes.block_bytes, 4096));
-  const std::uint64_t units = entry.type == NodeType::kSymlink ? 0 : (attributes.size + kUnitBytes - 1) / kUnitBytes;
-  status.st_blocks = static_cast<blkcnt_t>(units);
+  if (entry.type == NodeType::kDataset) {
+    status.st_blocks = static_cast<blkcnt_t>((attributes.size + kUnitBytes - 1) / kUnitBytes);
+  }
+  if (store::is_device(entry.type)) {
+    IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+    IMSS_ASSIGN_OR_RETURN(status.st_rdev, session_.device_of(entry, *servers));
+  }
   status.st_atim = time_of(attributes.accessed_ns);
   status.st_mtim = time_of(attributes.modified_ns);
   status.st_ctim = time_of(attributes.changed_ns);
@@ -141,6 +142,7 @@ Result<struct stat> FileSystem::set_attributes(InodeNumber number, const Attribu
     return directory_status(number);
   }
   if (change.size) {
+    if (entry.type != NodeType::kDataset) return Code::kInvalidArgument;
     if (*change.size > store::kSizeMask) return Status::from_errno(EFBIG, "truncate");
     IMSS_ASSIGN_OR_RETURN(const auto dataset, dataset_of(entry));
     IMSS_RETURN_IF_ERROR(session_.truncate(*dataset, *change.size));
@@ -169,6 +171,7 @@ Result<std::unique_ptr<OpenFile>> FileSystem::open_file(InodeNumber number, int 
 Result<std::unique_ptr<OpenFile>> FileSystem::open_entry(const EntryInfo& entry, int flags) {
   if (entry.type == NodeType::kSymlink) return Code::kLoop;
   if (entry.type == NodeType::kDirectory) return Code::kIsDirectory;
+  if (store::is_special(entry.type)) return Status::from_errno((flags & O_DIRECTORY) != 0 ? ENOTDIR : ENXIO, "open");
   if ((flags & O_DIRECTORY) != 0) return Code::kNotDirectory;
   IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
   IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session_.open_at({servers, entry.parent, entry.name}, entry));

@@ -1,6 +1,8 @@
 // What is known of a dataset besides its content: a copy of its inode's fields. Plain values; any thread.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -9,7 +11,43 @@
 namespace imss::store {
 
 // Values are stored; they never change.
-enum class NodeType : std::uint32_t { kNone = 0, kDataset = 1, kDirectory = 2, kSymlink = 3, kInstance = 4 };
+enum class NodeType : std::uint32_t {
+  kNone = 0,
+  kDataset = 1,
+  kDirectory = 2,
+  kSymlink = 3,
+  kInstance = 4,
+  // Nodes of the file view that have no data here.
+  kFifo = 5,
+  kSocket = 6,
+  kCharacterDevice = 7,
+  kBlockDevice = 8,
+};
+
+// The type's bits of st_mode.
+constexpr std::uint32_t type_bits(NodeType type) {
+  switch (type) {
+    case NodeType::kDirectory:
+    case NodeType::kInstance:
+      return S_IFDIR;
+    case NodeType::kSymlink:
+      return S_IFLNK;
+    case NodeType::kFifo:
+      return S_IFIFO;
+    case NodeType::kSocket:
+      return S_IFSOCK;
+    case NodeType::kCharacterDevice:
+      return S_IFCHR;
+    case NodeType::kBlockDevice:
+      return S_IFBLK;
+    default:
+      return S_IFREG;
+  }
+}
+constexpr bool is_device(NodeType type) { return type == NodeType::kCharacterDevice || type == NodeType::kBlockDevice; }
+constexpr bool is_special(NodeType type) {
+  return type == NodeType::kFifo || type == NodeType::kSocket || is_device(type);
+}
 
 struct Attributes {
   std::uint64_t size = 0;

@@ -86,6 +86,31 @@ if [ "$(id -u)" = 0 ]; then
   expect 0 umount "$c"
 fi
 
+# Fifos, sockets and devices: the kernel connects those who open them, and copies keep them.
+expect 0 mkdir "$a/special"
+expect 0 mkfifo -m 640 "$a/special/fifo"
+cat "$a/special/fifo" > got &
+reader=$!
+echo through > "$a/special/fifo"
+wait "$reader"
+[ "$(cat got)" = through ] || fail "a fifo gives $(cat got)"
+expect 0 python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$a/special/socket"
+[ "$(stat -c %F "$b/special/socket")" = socket ] || fail "a socket is a $(stat -c %F "$b/special/socket")"
+if [ "$(id -u)" = 0 ]; then
+  expect 0 mknod "$a/special/character" c 300 70000
+  expect 0 mknod "$a/special/block" b 7 8
+fi
+nodes_of() { (cd "$1" && find . ! -type d -printf '%p %y %m %u %g %T@ %s ' -exec stat -c %t:%T {} \; | sort) > "$2"; }
+nodes_of "$b/special" wanted
+[ "$(grep -c 'p 640' wanted)" = 1 ] || fail "the fifo is $(cat wanted)"
+if [ "$(id -u)" = 0 ]; then grep -q '^./character c .* 12c:11170$' wanted || fail "the device is $(cat wanted)"; fi
+expect 0 cp -a "$a/special" special
+nodes_of special got
+same_file wanted got
+expect 0 "$bin/imss" ls -l imss://files/special
+says out '^prw-r-----'
+expect 0 rm -r "$a/special"
+
 # Large files, holes and sizes.
 head -c 5000001 /dev/urandom > input
 expect 0 dd if=input of="$a/data" bs=70000 status=none

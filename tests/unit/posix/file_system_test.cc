@@ -103,6 +103,56 @@ TEST_CASE("a directory belongs to who made it, and its mode, owner and times can
   CHECK(view.attributes(view.root())->st_uid == 10);
 }
 
+TEST_CASE("fifos, sockets and devices are names with attributes, and have no data") {
+  Files files;
+  auto& view = *files.view;
+  const auto root = view.root();
+  struct Wanted {
+    const char* name;
+    std::uint32_t type;
+    std::uint64_t device;
+  };
+  for (const Wanted& wanted : {Wanted{"fifo", S_IFIFO, 0}, Wanted{"socket", S_IFSOCK, 0}, Wanted{"character", S_IFCHR, 0x12345678},
+                               Wanted{"block", S_IFBLK, 0xffffffff}}) {
+    INFO(wanted.name);
+    REQUIRE(view.make_node(root, wanted.name, wanted.type | 0604, wanted.device, {7, 8}).ok());
+    CHECK(view.make_node(root, wanted.name, wanted.type | 0604, 0, {}).status().error_number() == EEXIST);
+    const auto status = view.lookup(root, wanted.name);
+    REQUIRE(status.ok());
+    CHECK(status->st_mode == (wanted.type | 0604));
+    CHECK(status->st_uid == 7);
+    CHECK(status->st_gid == 8);
+    CHECK(status->st_rdev == wanted.device);
+    CHECK(status->st_size == 0);
+    CHECK(status->st_blocks == 0);
+    CHECK(status->st_nlink == 1);
+    CHECK(view.open_file(status->st_ino, O_RDONLY).status().error_number() == ENXIO);
+    CHECK(view.set_attributes(status->st_ino, {.size = 0}).status().error_number() == EINVAL);
+    CHECK(view.set_attributes(status->st_ino, {.mode = 0600})->st_mode == (wanted.type | 0600));
+    CHECK(files.world.session().open(World::uri(wanted.name)).status().error_number() == ENXIO);
+    REQUIRE(view.link(status->st_ino, root, "second").ok());
+    CHECK(view.lookup(root, "second")->st_nlink == 2);
+    std::uint32_t listed = 0;
+    REQUIRE(view.list(root, 0, [&](const FileSystem::Listed& entry) {
+                  if (entry.name == "second") listed = entry.mode;
+                  return true;
+                }).ok());
+    CHECK(listed == wanted.type);
+    REQUIRE(view.rename({root, "second"}, {root, "moved"}, 0).ok());
+    REQUIRE(view.unlink(root, "moved").ok());
+    REQUIRE(view.unlink(root, wanted.name).ok());
+  }
+  CHECK(view.make_node(root, "large", S_IFCHR | 0600, std::uint64_t{1} << 32, {}).status().error_number() == EINVAL);
+  CHECK(view.make_node(root, "dir", S_IFDIR | 0700, 0, {}).status().error_number() == EPERM);
+  CHECK(view.make_node(root, "link", S_IFLNK | 0777, 0, {}).status().error_number() == EINVAL);
+  for (const std::uint32_t type : {0U, static_cast<std::uint32_t>(S_IFREG)}) {
+    REQUIRE(view.make_node(root, "file", type | 0640, 0, {}).ok());
+    CHECK(view.open_file(view.lookup(root, "file")->st_ino, O_RDWR).ok());
+    REQUIRE(view.unlink(root, "file").ok());
+  }
+  files.world.require_sound();
+}
+
 TEST_CASE("in a directory with the setgid bit everything new has its group") {
   Files files;
   auto& view = *files.view;
