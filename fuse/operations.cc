@@ -117,7 +117,11 @@ void read_link(fuse_req_t request, fuse_ino_t inode) {
 }
 
 void make_directory(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  reply_entry(request, files(request).make_directory(number_of(request, parent), name, mode));
+  reply_entry(request, files(request).make_directory(number_of(request, parent), name, mode, caller(request)));
+}
+
+void make_node(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
+  reply_entry(request, files(request).make_node(number_of(request, parent), name, mode, device, caller(request)));
 }
 
 void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -220,6 +224,7 @@ const fuse_lowlevel_ops& operations() {
     ops.getattr = get_attributes;
     ops.setattr = set_attributes;
     ops.readlink = read_link;
+    ops.mknod = make_node;
     ops.mkdir = make_directory;
     ops.unlink = unlink;
     ops.rmdir = remove_directory;

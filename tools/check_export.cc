@@ -92,7 +92,8 @@ class Export {
           entry.name.find('/') != std::string::npos) {
         incomplete(child, Status(Code::kCorrupt, "is no name for a file"));
       } else if (entry.type == metadata::NodeType::kDirectory) {
-        directory(child, target, entry.mode);
+        const auto said = session_.names().directory(entry.id);
+        directory(child, target, said.ok() ? said->mode : entry.mode);
       } else if (entry.type == metadata::NodeType::kDataset) {
         dataset(child, target);
       } else {

@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,9 @@
 #include <ctime>
 
 namespace imss::tools {
+
+using store::NodeType;
+
 namespace {
 
 // Bytes of the UTF-8 character at the front of `text`, 0 when there is none.
@@ -156,6 +160,46 @@ std::string format_time(std::uint64_t nanoseconds) {
   if (::localtime_r(&seconds, &parts) == nullptr) return "?";
   const std::size_t length = std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &parts);
   return std::string(text, length);
+}
+
+std::string_view type_word(NodeType type) {
+  switch (type) {
+    case NodeType::kDirectory:
+      return "directory";
+    case NodeType::kInstance:
+      return "instance";
+    case NodeType::kSymlink:
+      return "symlink";
+    case NodeType::kFifo:
+      return "fifo";
+    case NodeType::kSocket:
+      return "socket";
+    case NodeType::kCharacterDevice:
+      return "character device";
+    case NodeType::kBlockDevice:
+      return "block device";
+    default:
+      return "dataset";
+  }
+}
+
+char type_letter(NodeType type) {
+  switch (store::type_bits(type)) {
+    case S_IFLNK:
+      return 'l';
+    case S_IFDIR:
+      return 'd';
+    case S_IFIFO:
+      return 'p';
+    case S_IFSOCK:
+      return 's';
+    case S_IFCHR:
+      return 'c';
+    case S_IFBLK:
+      return 'b';
+    default:
+      return '-';
+  }
 }
 
 std::string format_mode(char type, std::uint32_t mode) {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "store/attributes.h"
+
 namespace imss::tools {
 
 // Builds a JSON text. Keys and values come in the order of the calls; commas are put where needed.
@@ -54,6 +56,9 @@ class Table {
 std::string shown_name(std::string_view name);
 // Local time, "2024-05-17 09:31:02".
 std::string format_time(std::uint64_t nanoseconds);
+// "dataset", "directory" ... and the letter that ls(1) has for it.
+std::string_view type_word(store::NodeType type);
+char type_letter(store::NodeType type);
 // "drwxr-xr-x".
 std::string format_mode(char type, std::uint32_t mode);
 // The name of the user or group, or its number.

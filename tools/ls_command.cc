@@ -54,24 +54,6 @@ class Lister {
   bool printed_ = false;
 };
 
-std::string_view type_word(NodeType type) {
-  switch (type) {
-    case NodeType::kDirectory:
-      return "directory";
-    case NodeType::kInstance:
-      return "instance";
-    case NodeType::kSymlink:
-      return "symlink";
-    default:
-      return "dataset";
-  }
-}
-
-char type_letter(NodeType type) {
-  if (type == NodeType::kSymlink) return 'l';
-  return type == NodeType::kDirectory || type == NodeType::kInstance ? 'd' : '-';
-}
-
 Row Lister::read_row(Uri uri, EntryInfo entry) {
   Row row;
   row.uri = std::move(uri);

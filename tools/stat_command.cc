@@ -30,11 +30,7 @@ bool is_symlink(const Report& report) {
   return report.node.entry.type == metadata::NodeType::kSymlink;
 }
 
-std::string_view type_word(const Report& report) {
-  if (report.node.entry.type == NodeType::kInstance) return "instance";
-  if (is_directory(report)) return "directory";
-  return is_symlink(report) ? "symlink" : "dataset";
-}
+bool is_special(const Report& report) { return store::is_special(report.node.entry.type); }
 
 std::uint64_t blocks_of(const Report& report) {
   const std::uint64_t block_bytes =
@@ -72,7 +68,7 @@ Result<Report> make_report(client::Session& session, const Uri& uri, bool locati
     report.entries = directory.entries;
   } else if (is_symlink(report)) {
     IMSS_ASSIGN_OR_RETURN(report.target, session.read_symlink(uri));
-  } else if (locations) {
+  } else if (locations && !is_special(report)) {
     IMSS_RETURN_IF_ERROR(add_locations(session, &report));
   }
   return report;
@@ -89,13 +85,15 @@ void print_report(const Report& report) {
     std::printf("%12s: %s\n", label, value.c_str());
   };
   line("URI", shown_name(format_uri(report.uri)));
-  line("Type", std::string(type_word(report)));
+  line("Type", std::string(type_word(report.node.entry.type)));
   const std::uint64_t id = is_directory(report) ? report.node.directory : report.node.entry.id;
   line("Id", std::to_string(id));
   if (is_directory(report)) {
     line("Entries", std::to_string(report.entries));
   } else if (is_symlink(report)) {
     line("Target", shown_name(report.target));
+    line("Links", std::to_string(attributes.links));
+  } else if (is_special(report)) {
     line("Links", std::to_string(attributes.links));
   } else {
     line("Size", std::to_string(attributes.size) + " (" + format_size(attributes.size) + ")");
@@ -108,10 +106,7 @@ void print_report(const Report& report) {
     line("Home", "server " + std::to_string(layout.home_server));
     line("Links", std::to_string(attributes.links));
   }
-  line("Mode", format_mode(is_directory(report) ? 'd'
-                           : is_symlink(report) ? 'l'
-                                                : '-',
-                           attributes.mode));
+  line("Mode", format_mode(type_letter(report.node.entry.type), attributes.mode));
   line("Owner", user_name(attributes.uid) + ":" + group_name(attributes.gid));
   line("Created", format_time(attributes.created_ns));
   line("Modified", format_time(attributes.modified_ns));
@@ -124,12 +119,14 @@ void add_json(const Report& report, Json* json) {
   const store::Attributes& attributes = report.attributes;
   const metadata::Layout& layout = report.node.entry.layout;
   json->begin_object().key("uri").value(format_uri(report.uri));
-  json->key("type").value(type_word(report));
+  json->key("type").value(type_word(report.node.entry.type));
   json->key("id").value(is_directory(report) ? report.node.directory : report.node.entry.id);
   if (is_directory(report)) {
     json->key("entries").value(report.entries);
   } else if (is_symlink(report)) {
     json->key("target").value(report.target).key("links").value(attributes.links);
+  } else if (is_special(report)) {
+    json->key("links").value(attributes.links);
   } else {
     json->key("size").value(attributes.size).key("block_bytes").value(layout.block_bytes);
     json->key("blocks").value(blocks_of(report)).key("policy").value(policy_text(layout));

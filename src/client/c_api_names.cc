@@ -135,6 +135,12 @@ Status fill(Session& session, const Uri& uri, dataset_info* info) {
     info->original_name = copy_text(format_uri(uri));
     return {};
   }
+  if (store::is_special(node.entry.type)) {
+    info->mode = store::type_bits(node.entry.type) | attributes.mode;
+    info->policy = copy_text("");
+    info->original_name = copy_text(format_uri(uri));
+    return {};
+  }
   IMSS_ASSIGN_OR_RETURN(const auto dataset, Session::peek(uri, node));
   fill_layout(*dataset, attributes, info);
   const auto original = session.original_name(*dataset);

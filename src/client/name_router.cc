@@ -296,15 +296,15 @@ void NameRouter::leave_to_reaper(const RemovedEntry& removed) {
 
 // --- directories --------------------------------------------------------------------------------
 
-Status NameRouter::make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode,
-                                  std::uint64_t* id) {
+Status NameRouter::make_directory(std::uint64_t parent, std::string_view name,
+                                  const metadata::Permissions& permissions, std::uint64_t* id) {
   std::uint64_t wanted = id != nullptr ? *id : 0;
   if (wanted == 0) {
     IMSS_ASSIGN_OR_RETURN(wanted, new_id());
   }
   const Status made = across([&](metadata::CrossNames& names) {
     std::uint64_t made_id = wanted;
-    return names.make_directory(parent, name, mode, &made_id);
+    return names.make_directory(parent, name, permissions, &made_id);
   });
   if (made.ok() && id != nullptr) *id = wanted;
   return made;
@@ -377,6 +377,11 @@ Result<metadata::DirectoryInfo> NameRouter::directory(std::uint64_t id) {
   return at(authority(id), [&](const Asked& server) { return server.names->directory(id); });
 }
 
+Status NameRouter::change_directory(std::uint64_t id, const store::AttributeChange& change) {
+  return at(authority(id),
+            [&](const Asked& server) { return server.names->change_directory(id, change); });
+}
+
 Result<bool> NameRouter::list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit,
                               std::vector<EntryInfo>* out) {
   const std::size_t before = out->size();
@@ -388,8 +393,8 @@ Result<bool> NameRouter::list(std::uint64_t directory, std::uint64_t cookie, std
 
 // --- what the first server has ------------------------------------------------------------------
 
-Status NameRouter::create_instance(const InstanceInfo& info) {
-  return at(0, [&](const Asked& server) { return server.names->create_instance(info); });
+Status NameRouter::create_instance(const InstanceInfo& info, const metadata::Permissions& root) {
+  return at(0, [&](const Asked& server) { return server.names->create_instance(info, root); });
 }
 
 Result<InstanceInfo> NameRouter::instance(std::string_view name) {

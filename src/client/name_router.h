@@ -60,8 +60,8 @@ class NameRouter final : public metadata::NameService {
   Result<metadata::PendingEntry> prepare(const metadata::EntryInfo& info) override;
   Status publish(metadata::PendingEntry& pending) override;
   void abandon(metadata::PendingEntry& pending) override;
-  Status make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode,
-                        std::uint64_t* id = nullptr) override;
+  Status make_directory(std::uint64_t parent, std::string_view name,
+                        const metadata::Permissions& permissions, std::uint64_t* id = nullptr) override;
   Result<metadata::RemovedEntry> remove(std::uint64_t parent, std::string_view name) override;
   void forget(metadata::RemovedEntry& removed) override;
   void leave_to_reaper(const metadata::RemovedEntry& removed) override;
@@ -71,6 +71,7 @@ class NameRouter final : public metadata::NameService {
                                         bool no_replace = false) override;
   // --- directories ---
   Result<metadata::DirectoryInfo> directory(std::uint64_t id) override;
+  Status change_directory(std::uint64_t id, const store::AttributeChange& change) override;
   Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit,
                     std::vector<metadata::EntryInfo>* out) override;
   // --- inodes: the server that gave a dataset's id out keeps what its inode says, wherever its names are ---
@@ -85,7 +86,8 @@ class NameRouter final : public metadata::NameService {
   Result<metadata::RenameResult> finish_change(std::uint64_t change, bool committed) override;
   Status forget_change(std::uint64_t change) override;
   // --- instances and servers ---
-  Status create_instance(const metadata::InstanceInfo& info) override;
+  Status create_instance(const metadata::InstanceInfo& info,
+                         const metadata::Permissions& root = {}) override;
   Result<metadata::InstanceInfo> instance(std::string_view name) override;
   Result<std::vector<metadata::InstanceInfo>> instances() override;
   Result<metadata::InstanceInfo> leave_instance(std::string_view name,

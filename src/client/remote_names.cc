@@ -56,7 +56,9 @@ Result<PendingEntry> RemoteNames::prepare(const EntryInfo& info) {
   if (reply.code() == Code::kUnknownOutcome)
     return Status(Code::kBadHandle, reply.status().message());
   IMSS_RETURN_IF_ERROR(reply.status());
-  return PendingEntry{{segment::Ref(reply->record), 0}, std::move(reply->entry)};
+  PendingEntry pending{{segment::Ref(reply->record), 0}, std::move(reply->entry)};
+  if (reply->inherits_group) pending.group = reply->group;
+  return pending;
 }
 
 Status RemoteNames::publish(PendingEntry& pending) {
@@ -98,12 +100,12 @@ Result<metadata::RenameResult> RemoteNames::rename(std::uint64_t from_parent,
 
 // --- directories ---
 
-Status RemoteNames::make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode,
-                                   std::uint64_t* id) {
+Status RemoteNames::make_directory(std::uint64_t parent, std::string_view name,
+                                   const metadata::Permissions& permissions, std::uint64_t* id) {
   const std::uint64_t wanted = id != nullptr ? *id : 0;
   IMSS_ASSIGN_OR_RETURN(const auto reply,
                         server_.ask<Operation::kMakeDirectory>(
-                            {parent, std::string(name), mode, wanted}, deadline_ms()));
+                            {parent, std::string(name), permissions, wanted}, deadline_ms()));
   if (id != nullptr) *id = reply.number;
   return {};
 }
@@ -117,6 +119,10 @@ Result<metadata::DirectoryInfo> RemoteNames::directory(std::uint64_t id) {
   IMSS_ASSIGN_OR_RETURN(const auto reply,
                         server_.ask<Operation::kGetDirectory>({id}, deadline_ms()));
   return reply.directory;
+}
+
+Status RemoteNames::change_directory(std::uint64_t id, const store::AttributeChange& change) {
+  return server_.ask<Operation::kChangeDirectory>({id, change}, deadline_ms()).status();
 }
 
 Result<bool> RemoteNames::list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit,
@@ -179,8 +185,8 @@ Status RemoteNames::forget_change(std::uint64_t change) {
 
 // --- instances and servers ---
 
-Status RemoteNames::create_instance(const InstanceInfo& info) {
-  return server_.ask<Operation::kCreateInstance>({info}, deadline_ms()).status();
+Status RemoteNames::create_instance(const InstanceInfo& info, const metadata::Permissions& root) {
+  return server_.ask<Operation::kCreateInstance>({info, root}, deadline_ms()).status();
 }
 
 Result<InstanceInfo> RemoteNames::instance(std::string_view name) {

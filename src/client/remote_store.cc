@@ -130,8 +130,8 @@ Result<store::Attributes> RemoteStore::attributes(std::uint64_t dataset) {
   return reply.attributes;
 }
 
-Status RemoteStore::set_attributes(std::uint64_t dataset, const store::Attributes& attributes) {
-  return server_.ask<Operation::kSetAttributes>({dataset, attributes}, deadline_ms()).status();
+Status RemoteStore::change_attributes(std::uint64_t dataset, const store::AttributeChange& change) {
+  return server_.ask<Operation::kChangeAttributes>({dataset, change}, deadline_ms()).status();
 }
 
 Status RemoteStore::extend_size(std::uint64_t dataset, std::uint64_t end) {

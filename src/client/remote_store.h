@@ -53,7 +53,7 @@ class RemoteStore : public store::DataService {
   // --- inodes ---
   Status create_inode(std::uint64_t dataset, const store::Attributes& attributes) override;
   Result<store::Attributes> attributes(std::uint64_t dataset) override;
-  Status set_attributes(std::uint64_t dataset, const store::Attributes& attributes) override;
+  Status change_attributes(std::uint64_t dataset, const store::AttributeChange& change) override;
   Status extend_size(std::uint64_t dataset, std::uint64_t end) override;
   Status announce_block(std::uint64_t dataset, std::uint64_t block) override;
   Result<std::uint64_t> reserve_append(std::uint64_t dataset, std::uint64_t bytes) override;

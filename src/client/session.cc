@@ -1,6 +1,8 @@
 // The servers of instances, and upkeep. Connecting is in session_connect.cc.
 #include "client/session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -73,7 +75,7 @@ void Session::unlock_after_fork() IMSS_NO_THREAD_ANALYSIS {
 
 Status Session::create_instance(const metadata::InstanceInfo& info) {
   forget_instance(info.name);
-  return names_->create_instance(info);
+  return names_->create_instance(info, {0755, ::geteuid(), ::getegid()});
 }
 
 // What may take long is asked without the lock: the metadata server, the resolver of host names, the network module.

@@ -184,6 +184,9 @@ class Session {
   // Errors: kExists, kNotFound (the directory is gone).
   Result<metadata::EntryInfo> create_at(const Place& place, const DatasetOptions& options);
   Status symlink_at(const Place& place, const std::string& target, const DatasetOptions& owner = {});
+  // A fifo, a socket or a device, whose number is kept for whoever asks device_of().
+  Status special_at(const Place& place, metadata::NodeType type, std::uint32_t device, const DatasetOptions& owner);
+  Result<std::uint32_t> device_of(const metadata::EntryInfo& entry, const InstanceServers& servers);
   Status link_at(const metadata::EntryInfo& entry, const Place& place);
   Status unlink_at(const Place& place);
   Status rename_at(const Place& from, const Place& to, bool no_replace);

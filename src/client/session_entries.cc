@@ -1,4 +1,6 @@
 // Names by the id of their directory, which is how the file view knows them.
+#include <charconv>
+
 #include "client/session.h"
 #include "client/session_internal.h"
 
@@ -27,6 +29,25 @@ Status Session::symlink_at(const Place& place, const std::string& target, const 
   options.mode = 0777;
   options.text = target;
   return make_node(place, NodeType::kSymlink, options, uri_of(place)).status();
+}
+
+// A device's number is the text of its inode, as the target is of a symbolic link.
+Status Session::special_at(const Place& place, NodeType type, std::uint32_t device, const DatasetOptions& owner) {
+  DatasetOptions options = owner;
+  options.block_bytes = 1;
+  if (store::is_device(type)) options.text = std::to_string(device);
+  return make_node(place, type, options, uri_of(place)).status();
+}
+
+Result<std::uint32_t> Session::device_of(const EntryInfo& entry, const InstanceServers& servers) {
+  IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(entry, servers, {servers.info.name, entry.name}));
+  IMSS_ASSIGN_OR_RETURN(const std::string text, read_text(*home, entry.id));
+  std::uint32_t device = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), device);
+  if (read.ec != std::errc() || read.ptr != text.data() + text.size()) {
+    return Status(Code::kCorrupt, "the stored number of a device is damaged");
+  }
+  return device;
 }
 
 Status Session::link_at(const EntryInfo& entry, const Place& place) {

@@ -17,6 +17,12 @@ inline Status with_uri(const Status& status, const Uri& uri) {
   return Status(status.code(), format_uri(uri) + ": " + status.message());
 }
 
+// The answer to who would open what is no dataset.
+inline Status no_dataset(metadata::NodeType type, const Uri& uri) {
+  if (!store::is_special(type)) return with_uri(Code::kIsDirectory, uri);
+  return Status::from_errno(ENXIO, format_uri(uri) + " has no data: it is a fifo, a socket or a device");
+}
+
 // Does once more what ends with kBadHandle, until the deadline: the metadata server has lost a name in the making, and
 // nothing is left of it.
 template <typename Outcome, typename Make>

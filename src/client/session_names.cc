@@ -117,7 +117,7 @@ Status Session::make_directory(const Uri& uri, std::uint32_t mode, bool parents)
     const bool last = i + 1 == names.size();
     if (last || parents) {
       std::uint64_t made = 0;
-      const Status status = names_->make_directory(parent, names[i], mode, &made);
+      const Status status = names_->make_directory(parent, names[i], {mode, ::geteuid(), ::getegid()}, &made);
       if (status.ok()) {
         parent = made;
         continue;
@@ -271,7 +271,7 @@ Result<EntryInfo> Session::make_node_once(const Place& place, NodeType type, con
   attributes.size = options.size_bytes != 0 ? options.size_bytes : options.block_count * options.block_bytes;
   attributes.mode = options.mode;
   attributes.uid = options.uid.value_or(::geteuid());
-  attributes.gid = options.gid.value_or(::getegid());
+  attributes.gid = pending.group.value_or(options.gid.value_or(::getegid()));
   attributes.block_bytes = options.block_bytes;
   attributes.block_count = options.block_count;
   attributes.placement = info.layout.policy | std::uint64_t{info.layout.replicas} << 8 |
@@ -307,7 +307,7 @@ Result<std::int32_t> Session::open(const Uri& uri) {
     if (node.entry.type == NodeType::kSymlink) {
       IMSS_ASSIGN_OR_RETURN(node, resolve(uri, true));
     }
-    if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
+    if (node.entry.type != NodeType::kDataset) return no_dataset(node.entry.type, uri);
     auto opened = open_entry(uri, node.entry, std::move(node.servers));
     if (opened.code() != Code::kNotFound) return opened;
     if (const Status status = lost_inode(uri, node.entry.id); !status.ok()) return status;
@@ -351,7 +351,7 @@ Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri) {
 }
 
 Result<std::shared_ptr<Dataset>> Session::peek(const Uri& uri, const Node& node) {
-  if (node.entry.type != NodeType::kDataset) return with_uri(Code::kIsDirectory, uri);
+  if (node.entry.type != NodeType::kDataset) return no_dataset(node.entry.type, uri);
   auto dataset = std::make_shared<Dataset>();
   dataset->instance = node.servers;
   dataset->id = node.entry.id;
@@ -431,7 +431,9 @@ Result<store::Attributes> Session::attributes(const Uri& uri, Node* named) {
       attributes.mode = directory.mode;
       attributes.uid = directory.uid;
       attributes.gid = directory.gid;
-      attributes.modified_ns = attributes.changed_ns = attributes.accessed_ns = directory.modified_ns;
+      attributes.accessed_ns = directory.accessed_ns;
+      attributes.modified_ns = directory.modified_ns;
+      attributes.changed_ns = directory.changed_ns;
       attributes.created_ns = directory.created_ns;
       return attributes;
     }

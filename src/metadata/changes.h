@@ -47,8 +47,8 @@ struct DirectoryClaim {
   std::uint64_t id = 0;
   std::uint64_t parent = 0;      // kMoved: the one that it has now
   std::uint64_t new_parent = 0;  // kMoved
-  std::uint32_t mode = 0;        // kNew
-  IMSS_FIELDS(change, role, id, parent, new_parent, mode)
+  Permissions permissions = {};  // kNew
+  IMSS_FIELDS(change, role, id, parent, new_parent, permissions)
 };
 
 // The coordinator's own part, with which the change is committed.

@@ -236,7 +236,7 @@ Status CrossNames::repeat(Try&& attempt_once) {
 
 // --- operations ------------------------------------------------------------------------------------------------
 
-Status CrossNames::make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode,
+Status CrossNames::make_directory(std::uint64_t parent, std::string_view name, const Permissions& wanted,
                                   std::uint64_t* id) {
   const std::uint32_t home = authority(parent);
   return repeat([&](Attempt& attempt) -> Status {
@@ -245,7 +245,6 @@ Status CrossNames::make_directory(std::uint64_t parent, std::string_view name, s
     entry.parent = parent;
     entry.name = name;
     entry.type = NodeType::kDirectory;
-    entry.mode = mode;
     entry.created_ns = static_cast<std::uint64_t>(coarse_realtime_ns());
     entry.id = id != nullptr ? *id : 0;
     if (entry.id == 0) {
@@ -254,16 +253,20 @@ Status CrossNames::make_directory(std::uint64_t parent, std::string_view name, s
     const std::uint32_t holder = authority(entry.id);
     if (holder == home) {
       std::uint64_t made = entry.id;
-      IMSS_RETURN_IF_ERROR(attempt.note(home, names->make_directory(parent, name, mode, &made)));
+      IMSS_RETURN_IF_ERROR(attempt.note(home, names->make_directory(parent, name, wanted, &made)));
     } else {
       const Status present = names->lookup(parent, name).status();
       if (present.ok()) return Code::kExists;
       if (present.code() != Code::kNotFound) return attempt.note(home, present);
+      const auto above = names->directory(parent);
+      if (!above.ok()) return attempt.note(home, above.status());
+      const Permissions permissions = inherited(above->permissions(), wanted);
+      entry.mode = permissions.mode;
       IMSS_ASSIGN_OR_RETURN(entry.link, names->new_id());
       Driver driver(*this, home, attempt);
       IMSS_RETURN_IF_ERROR(driver.begin());
       IMSS_RETURN_IF_ERROR(driver.claim_directory(
-          holder, {driver.change(), DirectoryRole::kNew, entry.id, parent, 0, mode}));
+          holder, {driver.change(), DirectoryRole::kNew, entry.id, parent, 0, permissions}));
       IMSS_RETURN_IF_ERROR(driver.decide(true, entry));
       driver.finish();
     }
@@ -287,7 +290,7 @@ Status CrossNames::remove_directory(std::uint64_t parent, std::string_view name)
     Driver driver(*this, home, attempt);
     IMSS_RETURN_IF_ERROR(driver.begin());
     IMSS_RETURN_IF_ERROR(
-        driver.claim_directory(holder, {driver.change(), DirectoryRole::kGone, found->id, parent, 0, 0}));
+        driver.claim_directory(holder, {driver.change(), DirectoryRole::kGone, found->id, parent, 0, {}}));
     IMSS_RETURN_IF_ERROR(driver.decide(false, *found));
     driver.finish();
     return {};
@@ -333,7 +336,7 @@ Status CrossNames::rename_over_servers(const Rename& wanted, Attempt& attempt, R
   if (is_directory(*source) && wanted.from_parent != wanted.to_parent) {
     IMSS_RETURN_IF_ERROR(driver.claim_directory(
         authority(source->id),
-        {driver.change(), DirectoryRole::kMoved, source->id, wanted.from_parent, wanted.to_parent, 0}));
+        {driver.change(), DirectoryRole::kMoved, source->id, wanted.from_parent, wanted.to_parent, {}}));
     IMSS_RETURN_IF_ERROR(check_cycle(driver, source->id, wanted.to_parent));
   }
   NameClaim claim{driver.change(), *source, wanted.no_replace};
@@ -344,7 +347,7 @@ Status CrossNames::rename_over_servers(const Rename& wanted, Attempt& attempt, R
   if (claimed.replaces && is_directory(claimed.victim)) {
     IMSS_RETURN_IF_ERROR(driver.claim_directory(
         authority(claimed.victim.id),
-        {driver.change(), DirectoryRole::kGone, claimed.victim.id, wanted.to_parent, 0, 0}));
+        {driver.change(), DirectoryRole::kGone, claimed.victim.id, wanted.to_parent, 0, {}}));
   }
   IMSS_RETURN_IF_ERROR(driver.decide(false, *source));
   *result = driver.finish();

@@ -25,7 +25,7 @@ class CrossNames {
 
   // As NameService has them, whichever servers the parties lie on; one server's transaction where one has them all.
   // `*id`: 0, or the id that the directory shall have.
-  Status make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode, std::uint64_t* id);
+  Status make_directory(std::uint64_t parent, std::string_view name, const Permissions& permissions, std::uint64_t* id);
   Status remove_directory(std::uint64_t parent, std::string_view name);
   // The victim's `server` says where forget() or leave_to_reaper() is to be called.
   Result<RenameResult> rename(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,

@@ -38,7 +38,7 @@ JournalFileHeader make_journal_header(std::uint64_t segment_nonce, std::uint64_t
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kJournalVersion;
   header.header_bytes = sizeof header;
-  header.incompatible = kJournalHasAttributes | kJournalHasPlace;
+  header.incompatible = kJournalKnownIncompatible;
   header.segment_nonce = segment_nonce;
   header.generation = generation;
   header.checksum_seed = checksum_seed;

@@ -51,7 +51,7 @@ Status Journaller::restore_part(const Remembered& remembered) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   for (const auto& [id, state] : remembered.parents) {
     namespace_.reserve_ids(id);
-    const Status made = namespace_.make_directory_record(*me, id, state.parent, state.mode);
+    const Status made = namespace_.make_directory_record(*me, id, state.parent, {state.mode, 0, 0});
     if (!made.ok() && made.code() != Code::kExists) return made;
   }
   for (const auto& [key, info] : remembered.names) {
@@ -83,7 +83,7 @@ Status Journaller::restore_changes(const Remembered& remembered) {
       status = namespace_.claim_name({state.change, state.entry, false}).status();
     } else {
       DirectoryClaim claim{state.change, static_cast<DirectoryRole>(state.kind - kNewDirectoryKind), state.directory,
-                           state.parent, state.parent, state.mode};
+                           state.parent, state.parent, state.permissions};
       if (const auto known = remembered.parents.find(claim.id); known != remembered.parents.end()) {
         claim.parent = known->second.parent;
       }
@@ -120,7 +120,7 @@ Result<ChangeState> Journaller::change_state(Key key) {
       if (key.second != kNewDirectoryKind) return state;
       IMSS_ASSIGN_OR_RETURN(const PinnedDirectory made,
                             namespace_.pin_directory(*me, state.directory, kFirstDirectoryPin));
-      state.mode = static_cast<std::uint32_t>(made.record->mode.load());
+      state.permissions = permissions_in(*made.record);
       return state;
     }
     const Ref ref = Ref(values.value0).bare();

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,7 @@ namespace imss::metadata {
 struct PendingEntry {
   segment::Held record;
   EntryInfo info;
+  std::optional<std::uint32_t> group = {};  // of a parent with the setgid bit: what is made belongs to it
   std::uint32_t server = 0;  // index of the metadata server that holds it
   std::uint32_t turn = 0;    // of a router: which server had that index
 };
@@ -66,9 +68,10 @@ class NameService {
   // was prepared. On error the entry stays pending.
   virtual Status publish(PendingEntry& pending) = 0;
   virtual void abandon(PendingEntry& pending) = 0;
-  // `id`, where it is given, gets the id of the directory; when it is not 0 it is the id that the directory shall have.
-  // Errors: kExists.
-  virtual Status make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode, std::uint64_t* id = nullptr) = 0;
+  // In a parent with the setgid bit the directory gets the parent's group and the bit. `id`, where it is given, gets the id
+  // of the directory; when it is not 0 it is the id that the directory shall have. Errors: kExists, kNotFound (no parent).
+  virtual Status make_directory(std::uint64_t parent, std::string_view name, const Permissions& permissions,
+                                std::uint64_t* id = nullptr) = 0;
   // Removes a name that is not a directory. Errors: kNotFound, kIsDirectory.
   virtual Result<RemovedEntry> remove(std::uint64_t parent, std::string_view name) = 0;
   virtual void forget(RemovedEntry& removed) = 0;
@@ -84,6 +87,8 @@ class NameService {
 
   // --- directories ---
   virtual Result<DirectoryInfo> directory(std::uint64_t id) = 0;
+  // Mode, owner and times, as far as they are named, at once. Errors: kNotFound.
+  virtual Status change_directory(std::uint64_t id, const store::AttributeChange& change) = 0;
   // Appends up to `limit` entries that follow `cookie` (0: from the start). Returns false at the end. Entries
   // that exist all the time are listed exactly once; a cookie stays good whatever is created or removed.
   virtual Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit, std::vector<EntryInfo>* out) = 0;
@@ -117,7 +122,7 @@ class NameService {
 
   // --- instances and servers ---
   // Errors: kExists.
-  virtual Status create_instance(const InstanceInfo& info) = 0;
+  virtual Status create_instance(const InstanceInfo& info, const Permissions& root = {}) = 0;
   virtual Result<InstanceInfo> instance(std::string_view name) = 0;
   virtual Result<std::vector<InstanceInfo>> instances() = 0;
   // Takes a server out of an instance; the positions of the others stay. Needs no memory. Returns what is left. Errors: kNotFound

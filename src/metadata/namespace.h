@@ -51,7 +51,8 @@ class Namespace final : public NameService {
   Result<PendingEntry> prepare(const EntryInfo& info) override;
   Status publish(PendingEntry& pending) override;
   void abandon(PendingEntry& pending) override;
-  Status make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode, std::uint64_t* id = nullptr) override;
+  Status make_directory(std::uint64_t parent, std::string_view name, const Permissions& permissions,
+                        std::uint64_t* id = nullptr) override;
   Result<RemovedEntry> remove(std::uint64_t parent, std::string_view name) override;
   void forget(RemovedEntry& removed) override;
   void leave_to_reaper(const RemovedEntry& removed) override;
@@ -60,6 +61,7 @@ class Namespace final : public NameService {
                               std::string_view to_name, bool no_replace = false) override;
   // --- directories ---
   Result<DirectoryInfo> directory(std::uint64_t id) override;
+  Status change_directory(std::uint64_t id, const store::AttributeChange& change) override;
   Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit, std::vector<EntryInfo>* out) override;
   // --- inodes ---
   Status store_attributes(std::span<const InodeState> states) override;
@@ -73,7 +75,7 @@ class Namespace final : public NameService {
   Result<RenameResult> finish_change(std::uint64_t change, bool committed) override;
   Status forget_change(std::uint64_t change) override;
   // --- instances and servers ---
-  Status create_instance(const InstanceInfo& info) override;
+  Status create_instance(const InstanceInfo& info, const Permissions& root = {}) override;
   Result<InstanceInfo> instance(std::string_view name) override;
   Result<std::vector<InstanceInfo>> instances() override;
   Result<InstanceInfo> leave_instance(std::string_view name, std::uint32_t server_id) override;
@@ -137,15 +139,16 @@ class Namespace final : public NameService {
                     const NamePlaces& places, const PendingEntry& pending, DirectoryRecord& dir, std::uint64_t* slot);
   Status take_slot(segment::Transaction& change, std::uint64_t id, DirectoryRecord& directory,
                    std::uint64_t* slot, segment::Word** word);
-  void fill_directory_record(segment::Ref ref, std::uint64_t id, std::uint64_t parent, std::uint32_t mode);
+  void fill_directory_record(segment::Ref ref, std::uint64_t id, std::uint64_t parent, const Permissions& permissions);
   void mark_name_dirty(std::uint64_t parent, std::string_view name);
   Status make_directory_record(segment::Participant& me, std::uint64_t id, std::uint64_t parent,
-                               std::uint32_t mode);
+                               const Permissions& permissions);
+  Result<Permissions> permissions_of(segment::Participant& me, std::uint64_t directory);
   Status drop_directory_records(segment::Participant& me, std::uint64_t id);
   Status drop_directory(segment::Participant& me, RemovedEntry& removed);
   Status reap_one(segment::Participant& me, RemovedEntry& removed,
                   const std::function<Status(const EntryInfo&)>& reap);
-  Status make_instance(const InstanceInfo& info, bool restored);
+  Status make_instance(const InstanceInfo& info, const Permissions& root, bool restored);
   Status drop_service(segment::Key key, bool in_map = false);
   struct PutOptions {
     bool replace = false;

@@ -1,7 +1,8 @@
-// What inodes said last: told by the data servers in batches, kept for the metadata file, and shown for datasets
-// whose data is gone.
+// What directories say, and what inodes said last: told by the data servers in batches, kept for the metadata file, and
+// shown for datasets whose data is gone.
 #include "metadata/namespace_internal.h"
 #include "metadata/state_records.h"
+#include "segment/outcome.h"
 
 namespace imss::metadata {
 
@@ -14,6 +15,35 @@ namespace {
 Key attribute_key(std::uint64_t dataset) { return {dataset, 0}; }
 
 }  // namespace
+
+Result<Permissions> Namespace::permissions_of(Participant& me, std::uint64_t directory) {
+  IMSS_ASSIGN_OR_RETURN(const PinnedDirectory pinned, pin_directory(me, directory, kFirstDirectoryPin));
+  return permissions_in(*pinned.record);
+}
+
+Status Namespace::change_directory(std::uint64_t id, const store::AttributeChange& wanted) {
+  using Change = store::AttributeChange;
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  {
+    IMSS_ASSIGN_OR_RETURN(const PinnedDirectory pinned, pin_directory(*me, id, kFirstDirectoryPin));
+    DirectoryRecord& dir = *pinned.record;
+    segment::Transaction change(*segment_, *me);
+    IMSS_RETURN_IF_ERROR(change.lock(dir.lock));
+    if (dir.id.load() != id || dir.removed.load() != 0) return Status(Code::kNotFound, "the directory was removed");
+    if (dir.claim.load() != 0) return Status::claimed(dir.claim.load());
+    if (wanted.has(Change::kMode)) change.store(dir.mode, (dir.mode.load() & ~std::uint64_t{0xffff'ffff}) | wanted.mode);
+    if (wanted.has(Change::kUid | Change::kGid)) change.store(dir.owner, wanted.owner_after(dir.owner.load()));
+    if (wanted.has(Change::kAccessed)) change.store(dir.accessed_ns, wanted.accessed_ns);
+    if (wanted.has(Change::kModified)) change.store(dir.modified_ns, wanted.modified_ns);
+    const auto now = static_cast<std::uint64_t>(coarse_realtime_ns());
+    change.store(dir.changed_ns, std::max(dir.changed_ns.load(), now));
+    IMSS_RETURN_IF_ERROR(segment::store_outcome(change, {}));
+    IMSS_RETURN_IF_ERROR(change.commit());
+  }
+  segment::fault_point("names.directory_changed");
+  mark_dirty(*segment_, DirtyKind::kDirectory, directory_key(id));
+  return {};
+}
 
 Status Namespace::store_attributes(std::span<const InodeState> states) {
   if (states.size() > kMostInodeStates) return Status(Code::kInvalidArgument, "too many inodes at once");
@@ -82,6 +112,8 @@ Status Namespace::restore_directory(const DirectoryInfo& info) {
   record.owner.store(static_cast<std::uint64_t>(info.uid) << 32 | info.gid);
   record.modified_ns.store(info.modified_ns);
   record.created_ns.store(info.created_ns);
+  record.accessed_ns.store(info.accessed_ns);
+  record.changed_ns.store(info.changed_ns);
   return {};
 }
 

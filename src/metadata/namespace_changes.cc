@@ -195,7 +195,7 @@ Status Namespace::erase_decided(Participant& me, const Decision& decision, Servi
         change.store(dir.free_head, slot + 1);
         change.store(dir.entries, dir.entries.load() - 1);
         if (present.type == NodeType::kDirectory) change.store(dir.subdirectories, dir.subdirectories.load() - 1);
-        change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
+        stamp(change, dir);
         change.store(me.hand[hand_slot], Extents::retired(ref));
         return {};
       });

@@ -213,7 +213,7 @@ Status Namespace::apply_name_claim(Participant& me, NameFinish& finish, Transact
         finish.result.victim = {{old_ref, finish.hand_slot}, victim};
       }
     }
-    change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
+    stamp(change, dir);
   } else if (reserved) {
     edit.erase(places.key[0], places.entry[0]);
     change.store(*word, kFreeSlot | dir.free_head.load());
@@ -274,7 +274,7 @@ Status Namespace::claim_new_directory(Participant& me, const DirectoryClaim& cla
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const segment::Held held,
                         extents.take(me, segment::class_for(sizeof(DirectoryRecord)), false));
-  fill_directory_record(held.ref, claim.id, claim.parent, claim.mode);
+  fill_directory_record(held.ref, claim.id, claim.parent, claim.permissions);
   segment_->at<DirectoryRecord>(held.ref.offset())->claim.store(claim.change);
   const Key key = directory_key(claim.id);
   const Key claim_key = directory_claim_key(claim);

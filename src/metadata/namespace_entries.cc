@@ -84,7 +84,7 @@ Status Namespace::format(std::uint32_t index, std::uint32_t count) {
   if (count > 1) std::atomic_ref(segment_->super().incompatible).fetch_or(segment::kPartOfNamespace);
   segment_->super().map_epoch.store(1);
   if (index != 0) return {};
-  return make_directory_record(*me, kInstancesDirectory, 0, 0755);
+  return make_directory_record(*me, kInstancesDirectory, 0, {});
 }
 
 Result<std::uint64_t> Namespace::new_id() { return new_ids(1); }
@@ -228,7 +228,7 @@ Result<PendingEntry> Namespace::prepare_record(Participant& me, const EntryInfo&
   std::memcpy(&record + 1, info.name.data(), info.name.size());
   // From here on our death makes somebody remove what the record names.
   me.hand[held.slot].store(held.ref.with(flags).word(), std::memory_order_release);
-  return PendingEntry{held, info};
+  return PendingEntry{held, info, {}};
 }
 
 Result<PendingEntry> Namespace::prepare(const EntryInfo& info) {
@@ -241,7 +241,9 @@ Result<PendingEntry> Namespace::prepare(const EntryInfo& info) {
     IMSS_ASSIGN_OR_RETURN(complete.link, new_id());
   }
   if (complete.created_ns == 0) complete.created_ns = now_ns();
+  IMSS_ASSIGN_OR_RETURN(const Permissions above, permissions_of(*me, complete.parent));
   auto pending = prepare_record(*me, complete, Ref::kReap);
+  if (pending.ok() && (above.mode & kSetGroupBit) != 0) pending->group = above.gid;
   fault_point("names.prepared");
   return pending;
 }
@@ -270,7 +272,7 @@ Status Namespace::show_entry(Participant& me, Transaction& change, segment::Tabl
   change.store(*word, pending.record.ref.word());
   change.store(dir.entries, dir.entries.load() + 1);
   if (info.type == NodeType::kDirectory) change.store(dir.subdirectories, dir.subdirectories.load() + 1);
-  change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
+  stamp(change, dir);
   change.store(me.hand[pending.record.slot], 0);
   return {};
 }
@@ -328,7 +330,7 @@ Result<RemovedEntry> Namespace::remove(std::uint64_t parent, std::string_view na
         change.store(*word, kFreeSlot | dir.free_head.load());
         change.store(dir.free_head, slot + 1);
         change.store(dir.entries, dir.entries.load() - 1);
-        change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
+        stamp(change, dir);
         change.store(me->hand[hand_slot], ref.with(Ref::kReap).word());
         removed.record = {ref, hand_slot};
         return segment::store_outcome(change, {});
@@ -349,22 +351,25 @@ void Namespace::forget(RemovedEntry& removed) {
 
 // --- directories ---------------------------------------------------------------------------------------
 
-void Namespace::fill_directory_record(Ref ref, std::uint64_t id, std::uint64_t parent, std::uint32_t mode) {
+void Namespace::fill_directory_record(Ref ref, std::uint64_t id, std::uint64_t parent, const Permissions& permissions) {
   std::memset(segment_->base() + ref.offset(), 0, sizeof(DirectoryRecord));
   auto& directory = *segment_->at<DirectoryRecord>(ref.offset());
   directory.id.store(id);
   directory.parent.store(parent);
-  directory.mode.store(mode);
-  directory.modified_ns.store(now_ns());
-  directory.created_ns.store(now_ns());
+  directory.mode.store(permissions.mode);
+  directory.owner.store(std::uint64_t{permissions.uid} << 32 | permissions.gid);
+  const std::uint64_t now = now_ns();
+  for (Word* time : {&directory.modified_ns, &directory.created_ns, &directory.accessed_ns, &directory.changed_ns}) {
+    time->store(now);
+  }
 }
 
 Status Namespace::make_directory_record(Participant& me, std::uint64_t id, std::uint64_t parent,
-                                        std::uint32_t mode) {
+                                        const Permissions& permissions) {
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const Held held,
                         extents.take(me, segment::class_for(sizeof(DirectoryRecord)), false));
-  fill_directory_record(held.ref, id, parent, mode);
+  fill_directory_record(held.ref, id, parent, permissions);
   const segment::Key key = directory_key(id);
   const Status status = segment::edit_one(
       directories_, me, key,
@@ -409,18 +414,20 @@ Status Namespace::drop_directory_records(Participant& me, std::uint64_t id) {
   return {};
 }
 
-Status Namespace::make_directory(std::uint64_t parent, std::string_view name, std::uint32_t mode,
+Status Namespace::make_directory(std::uint64_t parent, std::string_view name, const Permissions& wanted,
                                  std::uint64_t* id) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  IMSS_ASSIGN_OR_RETURN(const Permissions above, permissions_of(*me, parent));
+  const Permissions permissions = inherited(above, wanted);
   EntryInfo info;
   info.parent = parent;
   info.name = name;
   info.type = NodeType::kDirectory;
-  info.mode = mode;
+  info.mode = permissions.mode;
   if (id != nullptr) info.id = *id;
   if (info.id != 0 && elsewhere(info.id)) return Status(Code::kNotSupported, "the directory belongs to another server");
   IMSS_ASSIGN_OR_RETURN(PendingEntry pending, prepare(info));
-  Status status = make_directory_record(*me, pending.info.id, parent, mode);
+  Status status = make_directory_record(*me, pending.info.id, parent, permissions);
   if (status.ok()) {
     status = publish(pending);
     if (!status.ok()) {
@@ -476,7 +483,7 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
         if (found.info.type == NodeType::kDirectory) {
           change.store(dir.subdirectories, dir.subdirectories.load() - 1);
         }
-        change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now_ns()));
+        stamp(change, dir);
         // Should we die before the directory's records are dropped, its name in our hand says so.
         change.store(me->hand[hand_slot], found.ref.with(Ref::kReap).word());
         return segment::store_outcome(change, {});
@@ -513,11 +520,14 @@ Result<DirectoryInfo> Namespace::directory(std::uint64_t id) {
   info.parent = record.parent.load();
   info.entries = record.entries.load();
   info.subdirectories = record.subdirectories.load();
-  info.mode = static_cast<std::uint32_t>(record.mode.load());
-  info.uid = static_cast<std::uint32_t>(record.owner.load() >> 32);
-  info.gid = static_cast<std::uint32_t>(record.owner.load());
+  const Permissions permissions = permissions_in(record);
+  info.mode = permissions.mode;
+  info.uid = permissions.uid;
+  info.gid = permissions.gid;
   info.modified_ns = record.modified_ns.load();
   info.created_ns = record.created_ns.load();
+  info.accessed_ns = record.accessed_ns.load();
+  info.changed_ns = record.changed_ns.load();
   return info;
 }
 

@@ -12,6 +12,7 @@
 #include "segment/entry_state.h"
 #include "segment/extents.h"
 #include "segment/fault.h"
+#include "segment/transaction.h"
 
 namespace imss::metadata {
 
@@ -48,6 +49,19 @@ struct PinnedDirectory {
   segment::Ref ref;
   PinGuard guard;
 };
+
+inline Permissions permissions_in(const DirectoryRecord& directory) {
+  const std::uint64_t owner = directory.owner.load();
+  return {static_cast<std::uint32_t>(directory.mode.load()), static_cast<std::uint32_t>(owner >> 32),
+          static_cast<std::uint32_t>(owner)};
+}
+
+// A name in the directory comes, goes or is another one. REQUIRES: the directory's lock.
+inline void stamp(segment::Transaction& change, DirectoryRecord& directory) {
+  const auto now = static_cast<std::uint64_t>(coarse_realtime_ns());
+  change.store(directory.modified_ns, std::max(directory.modified_ns.load(), now));
+  change.store(directory.changed_ns, std::max(directory.changed_ns.load(), now));
+}
 
 struct Namespace::Found {
   EntryInfo info;

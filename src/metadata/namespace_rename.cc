@@ -46,7 +46,7 @@ struct DirectoryChange {
   std::int64_t subdirectories = 0;
 };
 
-void store_counters(Transaction& change, const DirectoryChange& delta, std::uint64_t now) {
+void store_counters(Transaction& change, const DirectoryChange& delta) {
   DirectoryRecord& dir = *delta.directory;
   if (delta.entries != 0) {
     change.store(dir.entries, dir.entries.load() + static_cast<std::uint64_t>(delta.entries));
@@ -54,7 +54,7 @@ void store_counters(Transaction& change, const DirectoryChange& delta, std::uint
   if (delta.subdirectories != 0) {
     change.store(dir.subdirectories, dir.subdirectories.load() + static_cast<std::uint64_t>(delta.subdirectories));
   }
-  change.store(dir.modified_ns, std::max(dir.modified_ns.load(), now));
+  stamp(change, dir);
 }
 
 // The directories of a rename, locked in order of their offsets.
@@ -141,7 +141,6 @@ Status Namespace::apply_rename(Participant& me, RenamePlan& plan, Transaction& c
     change.store(from.free_head, source_slot + 1);
   }
 
-  const auto now = static_cast<std::uint64_t>(coarse_realtime_ns());
   const std::int64_t directory_moves = is_directory(plan.source) ? 1 : 0;
   DirectoryChange out{&from, -1, -directory_moves};
   DirectoryChange in{&to, plan.target_exists ? 0 : 1, plan.target_exists && victim != nullptr ? 0 : directory_moves};
@@ -149,10 +148,10 @@ Status Namespace::apply_rename(Participant& me, RenamePlan& plan, Transaction& c
     out.entries += in.entries;
     out.subdirectories += in.subdirectories;
   } else {
-    store_counters(change, in, now);
+    store_counters(change, in);
     if (plan.moved_dir.record != nullptr) change.store(plan.moved_dir.record->parent, plan.to.parent);
   }
-  store_counters(change, out, now);
+  store_counters(change, out);
   if (victim != nullptr) change.store(victim->removed, 1);
   change.store(me.hand[plan.slots[0]], Extents::retired(plan.source_ref));
   change.store(me.hand[plan.record.slot], 0);

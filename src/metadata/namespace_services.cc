@@ -114,7 +114,7 @@ Status Namespace::drop_record(segment::Table& table, Key key, bool in_map) {
 
 // --- instances -----------------------------------------------------------------------------------------
 
-Status Namespace::create_instance(const InstanceInfo& info) {
+Status Namespace::create_instance(const InstanceInfo& info, const Permissions& root) {
   IMSS_RETURN_IF_ERROR(check_name(kInstancesDirectory, info.name));
   if (info.servers.empty() || info.servers.size() > kMaxServersPerInstance) {
     return Status(Code::kInvalidArgument, "an instance has between 1 and 8192 data servers");
@@ -135,10 +135,10 @@ Status Namespace::create_instance(const InstanceInfo& info) {
     return {};
   }
   if (present.code() != Code::kNotFound) return present.status();
-  return make_instance(info, false);
+  return make_instance(info, root, false);
 }
 
-Status Namespace::make_instance(const InstanceInfo& info, bool restored) {
+Status Namespace::make_instance(const InstanceInfo& info, const Permissions& root, bool restored) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   EntryInfo entry;
   entry.parent = kInstancesDirectory;
@@ -157,7 +157,7 @@ Status Namespace::make_instance(const InstanceInfo& info, bool restored) {
   const Key key{complete.root, kInstanceKind};
   const auto bytes = encode(complete, restored);
   // Its id may be one that another directory has, which must stay then.
-  const Status made = make_directory_record(*me, complete.root, kInstancesDirectory, 0755);
+  const Status made = make_directory_record(*me, complete.root, kInstancesDirectory, root);
   Status status = made;
   if (status.ok()) status = put_service(key, bytes.data(), bytes.size(), {});
   const bool stored = status.ok();
@@ -363,7 +363,7 @@ Status Namespace::restore_entry(const EntryInfo& info) {
   reserve_ids(std::max(info.id, info.link));
   // Where there are several servers a directory's record may be on another one, and is in the file by itself.
   if (info.type == NodeType::kDirectory && !spread()) {
-    const Status made = make_directory_record(*me, info.id, info.parent, info.mode);
+    const Status made = make_directory_record(*me, info.id, info.parent, {info.mode, 0, 0});
     if (!made.ok() && made.code() != Code::kExists) return made;
   }
   IMSS_ASSIGN_OR_RETURN(PendingEntry pending, prepare_record(*me, info, Ref::kHeld));
@@ -374,7 +374,7 @@ Status Namespace::restore_entry(const EntryInfo& info) {
 
 Status Namespace::restore_instance(const InstanceInfo& info) {
   reserve_ids(info.root);
-  return make_instance(info, true);
+  return make_instance(info, {}, true);
 }
 
 void mark_dirty(segment::Segment& segment, DirtyKind kind, Key key) {

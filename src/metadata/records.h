@@ -57,14 +57,14 @@ struct DirectoryRecord {
   segment::Word next_slot;
   segment::Word free_head;    // 1 + the slot that was freed last; 0: none
   segment::Word removed;
-  segment::Word mode;
+  segment::Word mode;         // 32 bits; the others are kept for the fragment of the directory: one so far
   segment::Word owner;        // uid << 32 | gid
   segment::Word modified_ns;
   segment::Word created_ns;
-  segment::Word fragment;     // {first name hash, count}: one fragment so far
+  segment::Word accessed_ns;
   segment::Word claim;        // change over several servers that makes, removes or moves it; 0: none
   segment::Word name_claims;  // names in it that such changes hold
-  std::uint64_t reserved[1];
+  segment::Word changed_ns;
 };
 static_assert(sizeof(DirectoryRecord) == 128);
 

@@ -40,6 +40,8 @@ struct InstanceHead {
 };
 static_assert(sizeof(InstanceHead) == 32 && std::is_trivially_copyable_v<InstanceHead>);
 
+// Earlier versions ended before the last two times.
+constexpr std::size_t kDirectoryBytesBefore = 40;
 struct DirectoryBody {
   std::uint64_t id;
   std::uint64_t modified_ns;
@@ -48,8 +50,10 @@ struct DirectoryBody {
   std::uint32_t uid;
   std::uint32_t gid;
   std::uint32_t reserved;
+  std::uint64_t accessed_ns;
+  std::uint64_t changed_ns;
 };
-static_assert(sizeof(DirectoryBody) == 40 && std::is_trivially_copyable_v<DirectoryBody>);
+static_assert(sizeof(DirectoryBody) == kDirectoryBytesBefore + 16 && std::is_trivially_copyable_v<DirectoryBody>);
 
 template <typename Body>
 std::vector<std::byte> bytes_of(const Body& body) {
@@ -65,9 +69,11 @@ struct ChangeHead {
   std::uint64_t parent;
   std::uint64_t participants;
   std::uint32_t mode;
+  std::uint32_t uid;
+  std::uint32_t gid;
   std::uint32_t reserved;
 };
-static_assert(sizeof(ChangeHead) == 48 && std::is_trivially_copyable_v<ChangeHead>);
+static_assert(sizeof(ChangeHead) == 56 && std::is_trivially_copyable_v<ChangeHead>);
 
 template <typename Head>
 std::vector<std::byte> with_text(const Head& head, const std::string& text) {
@@ -156,14 +162,17 @@ std::vector<std::byte> encode_inode(const InodeState& state) {
 }
 
 std::vector<std::byte> encode_directory(const DirectoryInfo& info) {
-  return bytes_of(DirectoryBody{info.id, info.modified_ns, info.created_ns, info.mode, info.uid, info.gid, 0});
+  return bytes_of(DirectoryBody{info.id, info.modified_ns, info.created_ns, info.mode, info.uid, info.gid, 0,
+                                info.accessed_ns, info.changed_ns});
 }
 
 std::vector<std::byte> encode_place(const PlaceState& state) { return plain(state); }
 std::vector<std::byte> encode_parent(const ParentState& state) { return plain(state); }
 
 std::vector<std::byte> encode_change(const ChangeState& state) {
-  const ChangeHead head{state.change, state.kind, state.directory, state.parent, state.participants, state.mode, 0};
+  const Permissions& made = state.permissions;
+  const ChangeHead head{state.change, state.kind, state.directory, state.parent, state.participants,
+                        made.mode,    made.uid,   made.gid,        0};
   std::vector<std::byte> bytes = bytes_of(head);
   if (state.kind == kNameClaimKind) {
     const auto name = encode_name({}, state.entry);
@@ -233,9 +242,10 @@ Result<InodeState> decode_inode(std::span<const std::byte> bytes) {
 }
 
 Result<DirectoryInfo> decode_directory(std::span<const std::byte> bytes) {
-  DirectoryBody body;
-  if (bytes.size() != sizeof(body)) return damaged();
-  std::memcpy(&body, bytes.data(), sizeof(body));
+  DirectoryBody body{};
+  const bool whole = bytes.size() == sizeof(body);
+  if (!whole && bytes.size() != kDirectoryBytesBefore) return damaged();
+  std::memcpy(&body, bytes.data(), bytes.size());
   DirectoryInfo info;
   info.id = body.id;
   info.mode = body.mode;
@@ -243,6 +253,8 @@ Result<DirectoryInfo> decode_directory(std::span<const std::byte> bytes) {
   info.gid = body.gid;
   info.modified_ns = body.modified_ns;
   info.created_ns = body.created_ns;
+  info.accessed_ns = whole ? body.accessed_ns : body.modified_ns;
+  info.changed_ns = whole ? body.changed_ns : body.modified_ns;
   return info;
 }
 
@@ -267,7 +279,8 @@ Result<ChangeState> decode_change(std::span<const std::byte> bytes) {
   std::memcpy(&head, bytes.data(), sizeof(head));
   bytes = bytes.subspan(sizeof(head));
   if (head.change == 0 || head.kind < kIntentKind || head.kind > kMovedDirectoryKind) return damaged();
-  ChangeState state{head.change, head.kind, head.directory, head.parent, head.participants, head.mode, 0, {}};
+  ChangeState state{head.change, head.kind, head.directory, head.parent, head.participants,
+                    {head.mode, head.uid, head.gid}, {}};
   if (head.kind == kNameClaimKind) {
     IMSS_ASSIGN_OR_RETURN(NameState name, decode_name(bytes));
     state.entry = std::move(name.info);

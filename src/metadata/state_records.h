@@ -47,8 +47,7 @@ struct ChangeState {
   std::uint64_t directory = 0;    // claimed
   std::uint64_t parent = 0;       // of the directory, once the change is applied
   std::uint64_t participants = 0; // of an intent, as the segment has them
-  std::uint32_t mode = 0;         // of a directory that is made
-  std::uint32_t reserved = 0;
+  Permissions permissions = {};   // of a directory that is made
   EntryInfo entry;                // claimed name, as it shall be
 };
 std::vector<std::byte> encode_change(const ChangeState& state);

@@ -48,6 +48,22 @@ struct InodeState {
   IMSS_FIELDS(dataset, gone, attributes, target)
 };
 
+// Mode and owner of a directory in the making.
+struct Permissions {
+  std::uint32_t mode = 0755;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  IMSS_FIELDS(mode, uid, gid)
+};
+
+inline constexpr std::uint32_t kSetGroupBit = 02000;  // of a directory: what is made in it gets its group
+
+// What a directory gets that is made in `parent` and asks for `wanted`.
+constexpr Permissions inherited(const Permissions& parent, const Permissions& wanted) {
+  if ((parent.mode & kSetGroupBit) == 0) return wanted;
+  return {wanted.mode | kSetGroupBit, wanted.uid, parent.gid};
+}
+
 struct DirectoryInfo {
   std::uint64_t id = 0;
   std::uint64_t parent = 0;
@@ -58,7 +74,10 @@ struct DirectoryInfo {
   std::uint32_t gid = 0;
   std::uint64_t modified_ns = 0;
   std::uint64_t created_ns = 0;
-  IMSS_FIELDS(id, parent, entries, subdirectories, mode, uid, gid, modified_ns, created_ns)
+  std::uint64_t accessed_ns = 0;
+  std::uint64_t changed_ns = 0;
+  Permissions permissions() const { return {mode, uid, gid}; }
+  IMSS_FIELDS(id, parent, entries, subdirectories, mode, uid, gid, modified_ns, created_ns, accessed_ns, changed_ns)
 };
 
 struct ServerInfo {

@@ -158,6 +158,12 @@ struct InodeRequest {
   store::Attributes attributes;
   IMSS_FIELDS(dataset, attributes)
 };
+// Of a dataset, asked of a data server, or of a directory, asked of a metadata server.
+struct ChangeAttributesRequest {
+  std::uint64_t id = 0;
+  store::AttributeChange change;
+  IMSS_FIELDS(id, change)
+};
 struct AttributesReply {
   store::Attributes attributes;
   IMSS_FIELDS(attributes)
@@ -214,6 +220,13 @@ struct RecordFields {
   metadata::EntryInfo entry;
   IMSS_FIELDS(record, entry)
 };
+struct PrepareReply {
+  std::uint64_t record = 0;
+  metadata::EntryInfo entry;
+  bool inherits_group = false;  // the parent has the setgid bit, and this group
+  std::uint32_t group = 0;
+  IMSS_FIELDS(record, entry, inherits_group, group)
+};
 struct RecordRequest {
   std::uint64_t record = 0;
   IMSS_FIELDS(record)
@@ -221,9 +234,9 @@ struct RecordRequest {
 struct MakeDirectoryRequest {
   std::uint64_t parent = 0;
   std::string name;
-  std::uint32_t mode = 0;
+  metadata::Permissions permissions;
   std::uint64_t id = 0;  // that it shall have; 0: any
-  IMSS_FIELDS(parent, name, mode, id)
+  IMSS_FIELDS(parent, name, permissions, id)
 };
 struct RenameRequest {
   std::uint64_t from_parent = 0;
@@ -311,7 +324,8 @@ struct FinishChangeRequest {
 
 struct InstanceRequest {
   metadata::InstanceInfo instance;
-  IMSS_FIELDS(instance)
+  metadata::Permissions root;  // of its root directory
+  IMSS_FIELDS(instance, root)
 };
 struct InstanceReply {
   metadata::InstanceInfo instance;
@@ -382,7 +396,7 @@ struct EpochAnnouncement {
   X(Repaired,         42, BlockFields,       Nothing,         kRepeatable, "The copies of a block are equal again") \
   X(CreateInode,      43, InodeRequest,      Nothing,         kOnce, "Makes an inode")                              \
   X(GetAttributes,    44, DatasetRequest,    AttributesReply, kReads, "What an inode says")                         \
-  X(SetAttributes,    45, InodeRequest,      Nothing,         kRepeatable, "Stores mode, owner and times")          \
+  X(ChangeAttributes, 45, ChangeAttributesRequest, Nothing,   kOnce, "Changes mode, owner and times, as far as named") \
   X(ExtendSize,       46, SizeRequest,       Nothing,         kRepeatable, "Grows the size if it is smaller")       \
   X(AnnounceBlock,    47, BlockFields,       Nothing,         kRepeatable, "A block of a growing dataset may exist from now on") \
   X(ReserveAppend,    48, SizeRequest,       NumberReply,     kOnce, "Reserves bytes at the end; returns where")    \
@@ -399,7 +413,7 @@ struct EpochAnnouncement {
 #define IMSS_METADATA_OPERATIONS(X)                                                                                 \
   X(NewIds,           96, CountRequest,      NumberReply,     kRepeatable, "Reserves ids; returns the first")       \
   X(Lookup,           97, NameRequest,       EntryReply,      kReads, "The entry of a name")                        \
-  X(Prepare,          98, EntryRequest,      RecordFields,    kTied, "Prepares a name that is not visible yet")     \
+  X(Prepare,          98, EntryRequest,      PrepareReply,    kTied, "Prepares a name that is not visible yet")     \
   X(Publish,          99, RecordRequest,     EntryReply,      kOnce, "Makes a prepared name visible")               \
   X(Abandon,         100, RecordRequest,     Nothing,         kRepeatable, "Forgets a prepared name")                     \
   X(MakeDirectory,   101, MakeDirectoryRequest, NumberReply,  kOnce, "Makes a directory; returns its id")           \
@@ -428,7 +442,8 @@ struct EpochAnnouncement {
   X(StoreAttributes, 124, StoreAttributesRequest, Nothing,    kRepeatable, "What inodes say, for the metadata file") \
   X(LastInode,       125, DatasetRequest,    InodeStateReply, kReads, "What the inode of a dataset said last") \
   X(GetMap,          126, Nothing,           MapReply,        kReads, "The cluster map")                            \
-  X(JoinMap,         127, JoinMapRequest,    NumberReply,     kRepeatable, "A metadata server serves, or is gone; returns the map's epoch")
+  X(JoinMap,         127, JoinMapRequest,    NumberReply,     kRepeatable, "A metadata server serves, or is gone; returns the map's epoch") \
+  X(ChangeDirectory, 128, ChangeAttributesRequest, Nothing,   kOnce, "Changes mode, owner and times of a directory, as far as named")
 // clang-format on
 
 enum class Operation : std::uint16_t {

@@ -12,19 +12,32 @@ namespace imss::posix {
 
 using metadata::EntryInfo;
 using metadata::NodeType;
+using store::type_bits;
 
 namespace {
-
-std::uint32_t type_bits(NodeType type) {
-  if (type == NodeType::kDirectory || type == NodeType::kInstance) return S_IFDIR;
-  return type == NodeType::kSymlink ? S_IFLNK : S_IFREG;
-}
 
 timespec time_of(std::uint64_t nanoseconds) {
   return {static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
 }
 
 constexpr std::uint64_t kUnitBytes = 512;  // of st_blocks
+
+// All but the size.
+store::AttributeChange named_fields(const AttributeChange& change) {
+  using Change = store::AttributeChange;
+  Change named;
+  const auto name = [&named](std::uint32_t field, const auto& wanted, auto* value) {
+    if (!wanted) return;
+    named.fields |= field;
+    *value = *wanted;
+  };
+  name(Change::kMode, change.mode, &named.mode);
+  name(Change::kUid, change.uid, &named.uid);
+  name(Change::kGid, change.gid, &named.gid);
+  name(Change::kAccessed, change.accessed_ns, &named.accessed_ns);
+  name(Change::kModified, change.modified_ns, &named.modified_ns);
+  return named;
+}
 
 }  // namespace
 
@@ -75,7 +88,9 @@ Result<struct stat> FileSystem::directory_status(InodeNumber number) {
   status.st_gid = directory.gid;
   status.st_size = static_cast<off_t>(directory.entries);
   status.st_blksize = 4096;
-  status.st_mtim = status.st_ctim = status.st_atim = time_of(directory.modified_ns);
+  status.st_atim = time_of(directory.accessed_ns);
+  status.st_mtim = time_of(directory.modified_ns);
+  status.st_ctim = time_of(directory.changed_ns);
   return status;
 }
 
@@ -91,8 +106,13 @@ Result<struct stat> FileSystem::status_of(const EntryInfo& entry) {
   status.st_gid = attributes.gid;
   status.st_size = static_cast<off_t>(attributes.size);
   status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(attributes.block_bytes, 4096));
-  const std::uint64_t units = entry.type == NodeType::kSymlink ? 0 : (attributes.size + kUnitBytes - 1) / kUnitBytes;
-  status.st_blocks = static_cast<blkcnt_t>(units);
+  if (entry.type == NodeType::kDataset) {
+    status.st_blocks = static_cast<blkcnt_t>((attributes.size + kUnitBytes - 1) / kUnitBytes);
+  }
+  if (store::is_device(entry.type)) {
+    IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+    IMSS_ASSIGN_OR_RETURN(status.st_rdev, session_.device_of(entry, *servers));
+  }
   status.st_atim = time_of(attributes.accessed_ns);
   status.st_mtim = time_of(attributes.modified_ns);
   status.st_ctim = time_of(attributes.changed_ns);
@@ -111,29 +131,25 @@ Result<std::shared_ptr<client::Dataset>> FileSystem::dataset_of(const EntryInfo&
 }
 
 Result<struct stat> FileSystem::set_attributes(InodeNumber number, const AttributeChange& change) {
-  IMSS_ASSIGN_OR_RETURN(struct stat before, attributes(number));
-  if (S_ISDIR(before.st_mode)) {
-    if (change.size) return Code::kIsDirectory;
-    const bool same = change.mode.value_or(before.st_mode & 07777) == (before.st_mode & 07777) &&
-                      change.uid.value_or(before.st_uid) == before.st_uid &&
-                      change.gid.value_or(before.st_gid) == before.st_gid && !change.accessed_ns && !change.modified_ns;
-    return same ? Result<struct stat>(before) : Result<struct stat>(Code::kNotSupported);
+  const store::AttributeChange named = named_fields(change);
+  EntryInfo entry;
+  if (number != root_) {
+    IMSS_ASSIGN_OR_RETURN(entry, known(number));
   }
-  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  if (number == root_ || type_bits(entry.type) == S_IFDIR) {
+    if (change.size) return Code::kIsDirectory;
+    if (named.fields != 0) IMSS_RETURN_IF_ERROR(session_.names().change_directory(number, named));
+    return directory_status(number);
+  }
   if (change.size) {
+    if (entry.type != NodeType::kDataset) return Code::kInvalidArgument;
     if (*change.size > store::kSizeMask) return Status::from_errno(EFBIG, "truncate");
     IMSS_ASSIGN_OR_RETURN(const auto dataset, dataset_of(entry));
     IMSS_RETURN_IF_ERROR(session_.truncate(*dataset, *change.size));
   }
-  if (change.mode || change.uid || change.gid || change.accessed_ns || change.modified_ns) {
+  if (named.fields != 0) {
     IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
-    IMSS_ASSIGN_OR_RETURN(store::Attributes attributes, home->attributes(entry.id));
-    attributes.mode = change.mode.value_or(attributes.mode);
-    attributes.uid = change.uid.value_or(attributes.uid);
-    attributes.gid = change.gid.value_or(attributes.gid);
-    attributes.accessed_ns = change.accessed_ns.value_or(attributes.accessed_ns);
-    attributes.modified_ns = change.modified_ns.value_or(attributes.modified_ns);
-    IMSS_RETURN_IF_ERROR(home->set_attributes(entry.id, attributes));
+    IMSS_RETURN_IF_ERROR(home->change_attributes(entry.id, named));
   }
   return status_of(entry);
 }
@@ -155,6 +171,7 @@ Result<std::unique_ptr<OpenFile>> FileSystem::open_file(InodeNumber number, int 
 Result<std::unique_ptr<OpenFile>> FileSystem::open_entry(const EntryInfo& entry, int flags) {
   if (entry.type == NodeType::kSymlink) return Code::kLoop;
   if (entry.type == NodeType::kDirectory) return Code::kIsDirectory;
+  if (store::is_special(entry.type)) return Status::from_errno((flags & O_DIRECTORY) != 0 ? ENOTDIR : ENXIO, "open");
   if ((flags & O_DIRECTORY) != 0) return Code::kNotDirectory;
   IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
   IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session_.open_at({servers, entry.parent, entry.name}, entry));

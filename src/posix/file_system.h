@@ -25,7 +25,7 @@ namespace imss::posix {
 
 using InodeNumber = std::uint64_t;
 
-// Whose new files are, and how they are laid out.
+// Whose new files and directories are (but for the group, in a directory with the setgid bit), and how files are laid out.
 struct Owner {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
@@ -81,8 +81,12 @@ class FileSystem {
   // Opens with O_CREAT, which `flags` need not have; O_EXCL, O_TRUNC and O_NOFOLLOW are heeded.
   Result<std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name, int flags, std::uint32_t mode,
                                            Owner owner, struct stat* status);
-  Result<struct stat> make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode);
+  Result<struct stat> make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner);
   Result<struct stat> make_symlink(InodeNumber parent, std::string_view name, const std::string& target, Owner owner);
+  // As mknod(2): `mode` has the type's bits, none being those of a file. A number of a device that has more than the 32
+  // bits of the kernel's is EINVAL.
+  Result<struct stat> make_node(InodeNumber parent, std::string_view name, std::uint32_t mode, std::uint64_t device,
+                                Owner owner);
   Result<struct stat> link(InodeNumber number, InodeNumber parent, std::string_view name);
   Status unlink(InodeNumber parent, std::string_view name);
   Status remove_directory(InodeNumber parent, std::string_view name);
@@ -97,7 +101,7 @@ class FileSystem {
   Result<struct stat> attributes(InodeNumber number);
   Result<struct stat> set_attributes(InodeNumber number, const AttributeChange& change);
   Result<std::string> read_symlink(InodeNumber number);
-  // Errors: ELOOP for a symbolic link, EISDIR, ENOTDIR with O_DIRECTORY.
+  // Errors: ELOOP for a symbolic link, EISDIR, ENOTDIR with O_DIRECTORY, ENXIO for what make_node() made but a file.
   Result<std::unique_ptr<OpenFile>> open_file(InodeNumber number, int flags);
   // Gives entries after the place `offset` (0: the beginning), "." and ".." among them, until `take` returns false.
   // A place stays good whatever is created or removed.
@@ -120,6 +124,7 @@ class FileSystem {
   FileSystem(client::Session& session, std::string instance, const FileOptions& options)
       : session_(session), instance_(std::move(instance)), options_(options) {}
   Result<Place> place(InodeNumber parent, std::string_view name);
+  client::DatasetOptions options_for(std::uint32_t mode, Owner owner) const;
   Result<EntryInfo> known(InodeNumber number);
   void remember(const EntryInfo& entry);
   Result<struct stat> status_of(const EntryInfo& entry);

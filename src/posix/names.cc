@@ -34,9 +34,7 @@ Result<struct stat> FileSystem::lookup(InodeNumber parent, std::string_view name
   }
 }
 
-Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::string_view name, int flags,
-                                                     std::uint32_t mode, Owner owner, struct stat* status) {
-  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+client::DatasetOptions FileSystem::options_for(std::uint32_t mode, Owner owner) const {
   client::DatasetOptions options;
   options.policy = options_.policy;
   options.block_bytes = options_.block_bytes;
@@ -44,6 +42,13 @@ Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::st
   options.mode = mode & 07777;
   options.uid = owner.uid;
   options.gid = owner.gid;
+  return options;
+}
+
+Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::string_view name, int flags,
+                                                     std::uint32_t mode, Owner owner, struct stat* status) {
+  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+  const client::DatasetOptions options = options_for(mode, owner);
   for (;;) {
     auto entry = session_.create_at(where, options);
     if (entry.code() == Code::kExists && (flags & O_EXCL) == 0) {
@@ -65,9 +70,10 @@ Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::st
   }
 }
 
-Result<struct stat> FileSystem::make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode) {
+Result<struct stat> FileSystem::make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                               Owner owner) {
   IMSS_RETURN_IF_ERROR(place(parent, name).status());
-  IMSS_RETURN_IF_ERROR(session_.names().make_directory(parent, name, mode & 07777));
+  IMSS_RETURN_IF_ERROR(session_.names().make_directory(parent, name, {mode & 07777, owner.uid, owner.gid}));
   return lookup(parent, name);
 }
 
@@ -79,6 +85,25 @@ Result<struct stat> FileSystem::make_symlink(InodeNumber parent, std::string_vie
   options.gid = owner.gid;
   IMSS_RETURN_IF_ERROR(session_.symlink_at(where, target, options));
   return lookup(parent, name);
+}
+
+Result<struct stat> FileSystem::make_node(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                          std::uint64_t device, Owner owner) {
+  IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
+  client::DatasetOptions options = options_for(mode, owner);
+  const std::uint32_t type = mode & S_IFMT;
+  if (type == 0 || type == S_IFREG) {
+    IMSS_RETURN_IF_ERROR(session_.create_at(where, options).status());
+    return lookup(parent, name);
+  }
+  for (const NodeType special : {NodeType::kFifo, NodeType::kSocket, NodeType::kCharacterDevice, NodeType::kBlockDevice}) {
+    if (type != store::type_bits(special)) continue;
+    if (store::is_device(special) && device > UINT32_MAX) return Code::kInvalidArgument;
+    options.replicas = 1;
+    IMSS_RETURN_IF_ERROR(session_.special_at(where, special, static_cast<std::uint32_t>(device), options));
+    return lookup(parent, name);
+  }
+  return type == S_IFDIR ? Status::from_errno(EPERM, "mknod") : Status(Code::kInvalidArgument);
 }
 
 Result<struct stat> FileSystem::link(InodeNumber number, InodeNumber parent, std::string_view name) {

@@ -16,7 +16,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8);
 
 inline constexpr std::uint64_t kMagic = 0x31474553'53534d49;  // "IMSSSEG1"
-inline constexpr std::uint32_t kLayoutVersion = 2;
+inline constexpr std::uint32_t kLayoutVersion = 3;
 inline constexpr std::uint64_t kPageBytes = 4096;
 inline constexpr std::uint64_t kArenaBytes = 2ULL << 20;  // one huge page
 inline constexpr std::uint64_t kPagesPerArena = kArenaBytes / kPageBytes;

@@ -171,10 +171,13 @@ void DataRequests::execute_on_inodes(Exchange& exchange) {
             IMSS_ASSIGN_OR_RETURN(const auto attributes, store_.attributes(request.dataset));
             return net::AttributesReply{attributes};
           });
-    case Operation::kSetAttributes:
-      return answer<Operation::kSetAttributes>(exchange, [&](const net::InodeRequest& inode) {
-        return outcome(store_.set_attributes(inode.dataset, inode.attributes));
-      });
+    case Operation::kChangeAttributes:
+      return once<Operation::kChangeAttributes>(
+          exchange,
+          [&](const net::ChangeAttributesRequest& request) {
+            return outcome(store_.change_attributes(request.id, request.change));
+          },
+          nothing);
     case Operation::kExtendSize:
       return answer<Operation::kExtendSize>(exchange, [&](const net::SizeRequest& request) {
         return outcome(store_.extend_size(request.dataset, request.size));

@@ -51,6 +51,7 @@ void NameRequests::execute(Exchange& exchange) {
     case Operation::kMakeDirectory:
     case Operation::kRemoveDirectory:
     case Operation::kGetDirectory:
+    case Operation::kChangeDirectory:
     case Operation::kList:
     case Operation::kStoreAttributes:
     case Operation::kLastInode:
@@ -115,7 +116,7 @@ void NameRequests::execute_on_records(Exchange& exchange) {
       return answer<Operation::kAbandon>(
           exchange, [&](const net::RecordRequest& request) -> Result<Nothing> {
             IMSS_ASSIGN_OR_RETURN(const Record record, take(exchange, request.record, true));
-            metadata::PendingEntry pending{record.entry.record, record.entry.info};
+            metadata::PendingEntry pending{record.entry.record, record.entry.info, {}};
             names_.abandon(pending);
             return Nothing{};
           });
@@ -158,12 +159,14 @@ void NameRequests::execute_on_records(Exchange& exchange) {
 // is there already must not take it along.
 void NameRequests::execute_prepare(Exchange& exchange) {
   return answer<Operation::kPrepare>(
-      exchange, [&](const net::EntryRequest& request) -> Result<net::RecordFields> {
+      exchange, [&](const net::EntryRequest& request) -> Result<net::PrepareReply> {
         const auto type = request.entry.type;
         if (type == metadata::NodeType::kDirectory || type == metadata::NodeType::kInstance)
           return Status(Code::kInvalidArgument, "a directory is not made by its name");
         IMSS_ASSIGN_OR_RETURN(const metadata::PendingEntry pending, names_.prepare(request.entry));
-        return keep(exchange, true, {pending.record, pending.info});
+        IMSS_ASSIGN_OR_RETURN(auto kept, keep(exchange, true, {pending.record, pending.info}));
+        return net::PrepareReply{kept.record, std::move(kept.entry), pending.group.has_value(),
+                                 pending.group.value_or(0)};
       });
 }
 
@@ -172,7 +175,7 @@ void NameRequests::execute_publish(Exchange& exchange) {
       exchange,
       [&](const net::RecordRequest& request) -> Result<net::EntryReply> {
         IMSS_ASSIGN_OR_RETURN(const Record record, take(exchange, request.record, true));
-        metadata::PendingEntry pending{record.entry.record, record.entry.info};
+        metadata::PendingEntry pending{record.entry.record, record.entry.info, {}};
         const Status published = names_.publish(pending);
         if (!published.ok()) {
           records_[request.record] = record;  // it stays prepared
@@ -226,7 +229,7 @@ void NameRequests::execute_on_directories(Exchange& exchange) {
           [&](const net::MakeDirectoryRequest& request) -> Result<net::NumberReply> {
             std::uint64_t id = request.id;
             IMSS_RETURN_IF_ERROR(
-                names_.make_directory(request.parent, request.name, request.mode, &id));
+                names_.make_directory(request.parent, request.name, request.permissions, &id));
             return net::NumberReply{id};
           },
           [](const net::MakeDirectoryRequest&, const Outcome& outcome) -> Result<net::NumberReply> {
@@ -245,6 +248,13 @@ void NameRequests::execute_on_directories(Exchange& exchange) {
             IMSS_ASSIGN_OR_RETURN(const auto directory, names_.directory(request.directory));
             return net::DirectoryReply{directory};
           });
+    case Operation::kChangeDirectory:
+      return once<Operation::kChangeDirectory>(
+          exchange,
+          [&](const net::ChangeAttributesRequest& request) {
+            return outcome(names_.change_directory(request.id, request.change));
+          },
+          nothing<net::ChangeAttributesRequest>);
     case Operation::kStoreAttributes:
       return answer<Operation::kStoreAttributes>(
           exchange, [&](const net::StoreAttributesRequest& request) {
@@ -313,7 +323,7 @@ void NameRequests::execute_on_instances(Exchange& exchange) {
       return once<Operation::kCreateInstance>(
           exchange,
           [&](const net::InstanceRequest& request) {
-            return outcome(names_.create_instance(request.instance));
+            return outcome(names_.create_instance(request.instance, request.root));
           },
           nothing<net::InstanceRequest>);
     case Operation::kGetInstance:

@@ -99,8 +99,8 @@ class DataService {
   virtual Status create_inode(std::uint64_t dataset, const Attributes& attributes) = 0;
   // Errors: kNotFound.
   virtual Result<Attributes> attributes(std::uint64_t dataset) = 0;
-  // Stores mode, owner and times of `attributes`.
-  virtual Status set_attributes(std::uint64_t dataset, const Attributes& attributes) = 0;
+  // Atomic. Changes at the same time lose nothing of one another but where both name the same field.
+  virtual Status change_attributes(std::uint64_t dataset, const AttributeChange& change) = 0;
   // Grows the size to `end` if it is smaller and stamps the modification time.
   virtual Status extend_size(std::uint64_t dataset, std::uint64_t end) = 0;
   // To be called before data block `block` of a dataset that grows is written for the first time, so that it is

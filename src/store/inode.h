@@ -1,7 +1,8 @@
 // The inner metadata of a dataset: what struct stat shows, kept as block 0 in its home data server.
 //
-// One 256-byte extent of atomic words; times, owner and mode change by one store or compare-and-swap, the size, `links`,
-// `first_link` and `opens` by transactions under `lock`. An inode is reached through Store, which pins it. Any thread.
+// One 256-byte extent of atomic words; times of use advance by compare-and-swap, the size, mode, owner, times that are set,
+// `links`, `first_link` and `opens` change by transactions under `lock`. An inode is reached through Store, which pins it.
+// Any thread.
 #pragma once
 
 #include <cstdint>

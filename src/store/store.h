@@ -88,7 +88,7 @@ class Store final : public DataService {
   // --- inodes ---
   Status create_inode(std::uint64_t dataset, const Attributes& attributes) override;
   Result<Attributes> attributes(std::uint64_t dataset) override;
-  Status set_attributes(std::uint64_t dataset, const Attributes& attributes) override;
+  Status change_attributes(std::uint64_t dataset, const AttributeChange& change) override;
   Status extend_size(std::uint64_t dataset, std::uint64_t end) override;
   Status announce_block(std::uint64_t dataset, std::uint64_t block) override;
   Result<std::uint64_t> reserve_append(std::uint64_t dataset, std::uint64_t bytes) override;

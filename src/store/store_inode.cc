@@ -84,16 +84,23 @@ Result<Attributes> Store::attributes(std::uint64_t dataset) {
   return out;
 }
 
-Status Store::set_attributes(std::uint64_t dataset, const Attributes& attributes) {
+Status Store::change_attributes(std::uint64_t dataset, const AttributeChange& wanted) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
-  inode->mode.store(attributes.mode);
-  inode->owner.store(static_cast<std::uint64_t>(attributes.uid) << 32 | attributes.gid);
-  inode->accessed_ns.store(attributes.accessed_ns);
-  inode->modified_ns.store(attributes.modified_ns);
+  Transaction change(*segment_, *me);
+  IMSS_RETURN_IF_ERROR(change.lock(inode->lock));
+  if (wanted.has(AttributeChange::kMode)) change.store(inode->mode, wanted.mode);
+  if (wanted.has(AttributeChange::kUid | AttributeChange::kGid)) {
+    change.store(inode->owner, wanted.owner_after(inode->owner.load()));
+  }
+  if (wanted.has(AttributeChange::kAccessed)) change.store(inode->accessed_ns, wanted.accessed_ns);
+  if (wanted.has(AttributeChange::kModified)) change.store(inode->modified_ns, wanted.modified_ns);
+  change.store(inode->version, inode->version.load() + 1);
+  IMSS_RETURN_IF_ERROR(segment::store_outcome(change, {}));
+  IMSS_RETURN_IF_ERROR(change.commit());
+  segment::fault_point("inode.attributes_changed");
   advance(inode->changed_ns, now_ns());
-  inode->version.fetch_add(1);
   note_change(*inode, dataset);
   return {};
 }

@@ -7,13 +7,14 @@ if [ ! -c /dev/fuse ]; then
 fi
 a=$work/a
 b=$work/b
+c=$work/c
 end_mounts() {
   local dir
-  for dir in "$a" "$b"; do mountpoint -q "$dir" && umount -l "$dir"; done
+  for dir in "$a" "$b" "$c"; do mountpoint -q "$dir" && umount -l "$dir"; done
   end_test
 }
 trap end_mounts EXIT
-mkdir "$a" "$b"
+mkdir "$a" "$b" "$c"
 
 # Errors are one sentence each.
 expect 1 "$bin/imfssfs" -r imss://files -l "$work/none"
@@ -38,6 +39,77 @@ mkdir unpacked
 expect 0 tar -C unpacked -xf "$b/tree.tar"
 expect 0 diff -r "$source_tree" unpacked
 [ "$(find "$a/tree" -type f | wc -l)" -eq "$(find "$source_tree" -type f | wc -l)" ] || fail "find counts differently"
+
+# With modes, owners and times, of directories as of files.
+expect 0 cp -r "$source_tree/base" attributed
+mkdir -p attributed/deep/er
+chmod 640 attributed/*.h
+chmod 1777 attributed/deep
+chmod 2750 attributed/deep/er
+ln -s ../size.h attributed/deep/link
+if [ "$(id -u)" = 0 ]; then chown -R 1234:4321 attributed/deep; fi
+touch -h -d '2002-03-04 05:06:07.123456789 UTC' attributed/deep/link
+touch -d '2003-04-05 06:07:08.987654321 UTC' attributed/deep/er attributed/size.cc
+touch -d '2004-05-06 07:08:09.5 UTC' attributed/deep attributed
+chmod 2750 attributed/deep/er
+all_of() { (cd "$1" && find . -printf '%p %m %u %g %T@\n' | sort) > "$2"; }
+all_of attributed wanted
+same_attributes() {
+  expect 0 diff -r attributed "$1"
+  all_of "$1" got
+  same_file wanted got
+}
+expect 0 cp -a attributed "$a/attributed"
+[ ! -s err ] || fail "cp -a complains: $(cat err)"
+same_attributes "$b/attributed"
+expect 0 tar -C "$b/attributed" --format=posix -cf attributed.tar .
+mkdir "$a/extracted"
+expect 0 tar -C "$a/extracted" --same-owner -xpf attributed.tar
+[ ! -s err ] || fail "tar -p complains: $(cat err)"
+same_attributes "$b/extracted"
+expect 0 cp -a "$a/extracted" copied
+same_attributes copied
+if [ "$(id -u)" = 0 ]; then
+  # Other users come in, and what they make is theirs.
+  expect 0 "$bin/imfssfs" -o allow_other -r imss://files -l "$c"
+  chmod 711 "$work"
+  expect 0 chmod 777 "$c"
+  expect 0 setpriv --reuid 1234 --regid 4321 --clear-groups mkdir "$c/owned"
+  [ "$(stat -c %u:%g "$b/owned")" = 1234:4321 ] || fail "a new directory belongs to $(stat -c %u:%g "$b/owned")"
+  expect 0 chown 1234:77 "$b/owned"
+  expect 0 chmod 2775 "$b/owned"
+  expect 0 mkdir "$a/owned/below"
+  expect 0 touch "$a/owned/file"
+  [ "$(stat -c %g:%a "$b/owned/below")" = 77:2755 ] || fail "setgid: $(stat -c %g:%a "$b/owned/below")"
+  [ "$(stat -c %g "$b/owned/file")" = 77 ] || fail "setgid: $(stat -c %g "$b/owned/file")"
+  expect 1 setpriv --reuid 4321 --regid 1234 --clear-groups mkdir "$c/owned/not"
+  expect 0 umount "$c"
+fi
+
+# Fifos, sockets and devices: the kernel connects those who open them, and copies keep them.
+expect 0 mkdir "$a/special"
+expect 0 mkfifo -m 640 "$a/special/fifo"
+cat "$a/special/fifo" > got &
+reader=$!
+echo through > "$a/special/fifo"
+wait "$reader"
+[ "$(cat got)" = through ] || fail "a fifo gives $(cat got)"
+expect 0 python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$a/special/socket"
+[ "$(stat -c %F "$b/special/socket")" = socket ] || fail "a socket is a $(stat -c %F "$b/special/socket")"
+if [ "$(id -u)" = 0 ]; then
+  expect 0 mknod "$a/special/character" c 300 70000
+  expect 0 mknod "$a/special/block" b 7 8
+fi
+nodes_of() { (cd "$1" && find . ! -type d -printf '%p %y %m %u %g %T@ %s ' -exec stat -c %t:%T {} \; | sort) > "$2"; }
+nodes_of "$b/special" wanted
+[ "$(grep -c 'p 640' wanted)" = 1 ] || fail "the fifo is $(cat wanted)"
+if [ "$(id -u)" = 0 ]; then grep -q '^./character c .* 12c:11170$' wanted || fail "the device is $(cat wanted)"; fi
+expect 0 cp -a "$a/special" special
+nodes_of special got
+same_file wanted got
+expect 0 "$bin/imss" ls -l imss://files/special
+says out '^prw-r-----'
+expect 0 rm -r "$a/special"
 
 # Large files, holes and sizes.
 head -c 5000001 /dev/urandom > input

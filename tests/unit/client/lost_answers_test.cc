@@ -208,7 +208,7 @@ TEST_CASE("names whose server is killed before it answers are made, moved and re
     await_contact([&] { return names.directory(1000).code(); });
     REQUIRE(names.create_instance(info).ok());
     std::uint64_t id = 0;
-    const Status made = names.make_directory(1000, "dir", 0755, &id);
+    const Status made = names.make_directory(1000, "dir", {0755}, &id);
     INFO(made.message());
     REQUIRE(made.ok());
     CHECK(names.lookup(1000, "dir")->id == id);

@@ -72,7 +72,7 @@ struct Deployment {
     for (int i = 0;; ++i) {
       std::uint64_t id = 0;
       const std::string name = "d" + std::to_string(server) + "-" + std::to_string(i);
-      REQUIRE(router->make_directory(root, name, 0755, &id).ok());
+      REQUIRE(router->make_directory(root, name, {0755}, &id).ok());
       if (authority_of(id, static_cast<std::uint32_t>(servers.size())) == server) return id;
     }
   }
@@ -149,13 +149,17 @@ TEST_CASE("directories move and go wherever they lie") {
   for (int i = 0; i < 8; ++i) {
     const std::string name = "m" + std::to_string(i);
     std::uint64_t id = 0;
-    REQUIRE(all.router->make_directory(here, name, 0700, &id).ok());
+    REQUIRE(all.router->make_directory(here, name, {0700}, &id).ok());
     REQUIRE(all.create(id, "inside").ok());
     CHECK(all.router->remove_directory(here, name).code() == Code::kNotEmpty);
     REQUIRE(all.router->rename(here, name, there, name).ok());
     CHECK(all.router->lookup(here, name).code() == Code::kNotFound);
     CHECK(all.router->lookup(there, name)->id == id);
     CHECK(all.router->directory(id)->parent == there);
+    const store::AttributeChange group{.fields = store::AttributeChange::kGid, .gid = 44};
+    REQUIRE(all.router->change_directory(id, group).ok());
+    CHECK(all.router->directory(id)->gid == 44);
+    CHECK(all.router->directory(id)->mode == 0700);
     CHECK(all.router->rename(there, name, id, "own").code() == Code::kWouldCycle);
     auto removed = all.router->remove(id, "inside");
     REQUIRE(removed.ok());

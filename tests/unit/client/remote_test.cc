@@ -137,6 +137,12 @@ TEST_CASE("inodes are changed over the network as they are here") {
   CHECK(truncation->pending);
   CHECK(data.there.pending_truncation(kDataset)->pending);
   REQUIRE(data.there.finish_truncation(kDataset, *truncation).ok());
+  using Change = store::AttributeChange;
+  REQUIRE(data.there.change_attributes(kDataset, {.fields = Change::kUid | Change::kAccessed, .uid = 5, .accessed_ns = 6}).ok());
+  CHECK(data.here.store.attributes(kDataset)->uid == 5);
+  CHECK(data.here.store.attributes(kDataset)->accessed_ns == 6);
+  CHECK(data.here.store.attributes(kDataset)->mode == 0640);
+  CHECK(data.there.change_attributes(kDataset + 1, {}).code() == Code::kNotFound);
   const auto seen = data.there.attributes(kDataset);
   REQUIRE(seen.ok());
   CHECK(net::encode(*seen) == net::encode(*data.here.store.attributes(kDataset)));
@@ -255,11 +261,13 @@ TEST_CASE("names are made, found, moved and removed over the network") {
   metadata::InstanceInfo instance;
   instance.name = "r";
   instance.servers = {1};
-  REQUIRE(metadata.there.create_instance(instance).ok());
+  REQUIRE(metadata.there.create_instance(instance, {0750, 3, 4}).ok());
   const std::uint64_t root = metadata.there.instance("r")->root;
   CHECK(root == metadata.here.names.instance("r")->root);
   std::uint64_t directory = 0;
-  REQUIRE(metadata.there.make_directory(root, "d", 0755, &directory).ok());
+  CHECK(metadata.there.directory(root)->uid == 3);
+  REQUIRE(metadata.there.make_directory(root, "d", {0755, 5, 6}, &directory).ok());
+  CHECK(net::encode(metadata.there.directory(directory)->permissions()) == net::encode(metadata::Permissions{0755, 5, 6}));
   metadata::EntryInfo info;
   info.parent = directory;
   info.name = "file";
@@ -267,11 +275,19 @@ TEST_CASE("names are made, found, moved and removed over the network") {
   info.type = metadata::NodeType::kDataset;
   auto pending = metadata.there.prepare(info);
   REQUIRE(pending.ok());
+  CHECK(!pending->group);
   CHECK(metadata.here.names.lookup(directory, "file").code() == Code::kNotFound);
   REQUIRE(metadata.there.publish(*pending).ok());
   CHECK(metadata.here.names.lookup(directory, "file")->id == info.id);
   CHECK(metadata.there.remove_directory(root, "d").code() == Code::kNotEmpty);
   REQUIRE(metadata.there.rename(directory, "file", root, "moved").ok());
+  REQUIRE(metadata.there.change_directory(directory, {.fields = store::AttributeChange::kMode, .mode = 02755}).ok());
+  CHECK(metadata.here.names.directory(directory)->mode == 02755);
+  CHECK(metadata.there.change_directory(info.id, {}).code() == Code::kNotFound);
+  auto second = metadata.there.prepare(info);
+  REQUIRE(second.ok());
+  CHECK(second->group == 6);
+  metadata.there.abandon(*second);
   std::vector<metadata::EntryInfo> entries;
   REQUIRE(metadata.there.list(root, 0, 100, &entries).ok());
   CHECK(entries.size() == 2);
@@ -289,7 +305,7 @@ TEST_CASE("ten thousand names are listed over the network in parts, each once") 
   constexpr std::size_t kNames = 10'000;
   for (std::size_t i = 0; i < kNames; ++i) {
     REQUIRE(
-        metadata.here.names.make_directory(metadata::kInstancesDirectory, std::to_string(i), 0755)
+        metadata.here.names.make_directory(metadata::kInstancesDirectory, std::to_string(i), {0755})
             .ok());
   }
   std::vector<metadata::EntryInfo> entries;

@@ -38,12 +38,12 @@ struct Started {
       return change;
     };
     const std::uint64_t change = claim("moved", "empty");
-    REQUIRE(all.part(1).names.claim_directory({change, DirectoryRole::kMoved, moved, from, to, 0}).ok());
-    REQUIRE(all.part(1).names.claim_directory({change, DirectoryRole::kGone, empty, to, 0, 0}).ok());
+    REQUIRE(all.part(1).names.claim_directory({change, DirectoryRole::kMoved, moved, from, to, {}}).ok());
+    REQUIRE(all.part(1).names.claim_directory({change, DirectoryRole::kGone, empty, to, 0, {}}).ok());
     claim("file", "fresh");
     made = all.id_with_home(1);
     making = *all.part(0).names.begin_change();
-    REQUIRE(all.part(1).names.claim_directory({making, DirectoryRole::kNew, made, from, 0, 0700}).ok());
+    REQUIRE(all.part(1).names.claim_directory({making, DirectoryRole::kNew, made, from, 0, {0700, 11, 12}}).ok());
   }
   void decide() {
     for (std::size_t i = 0; i < changes.size(); ++i) {
@@ -64,6 +64,11 @@ struct Started {
     CHECK(tree.contains("to/fresh"));
     CHECK(tree.contains("to/target"));
     CHECK(tree.contains("from/made/"));
+    const auto directory = all.part(1).names.directory(made);
+    REQUIRE(directory.ok());
+    CHECK(directory->mode == 0700);
+    CHECK(directory->uid == 11);
+    CHECK(directory->gid == 12);
     CHECK(tree.size() == 6);
   }
   void require_undone() {

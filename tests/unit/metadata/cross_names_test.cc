@@ -169,7 +169,7 @@ TEST_CASE("what a pending change holds is answered with the change by every oper
   is_claimed(other.lookup(pending.to, "target").status());
   is_claimed(other.remove(pending.to, "target").status());
   is_claimed(other.remove_directory(pending.to, "target"));
-  is_claimed(other.make_directory(pending.to, "target", 0755));
+  is_claimed(other.make_directory(pending.to, "target", {0755}));
   is_claimed(other.rename(pending.to, "z", pending.to, "target").status());
   is_claimed(other.rename(pending.to, "target", pending.to, "y").status());
   std::vector<EntryInfo> entries;
@@ -196,7 +196,7 @@ TEST_CASE("what a pending change holds is answered with the change by every oper
 TEST_CASE("a directory in which a name is claimed is not removed before the claim is settled", "[cross]") {
   Pending pending;
   REQUIRE(pending.claim("target").ok());
-  CHECK(pending.all.part(1).names.claim_directory({99, DirectoryRole::kGone, pending.to, pending.all.root(), 0, 0})
+  CHECK(pending.all.part(1).names.claim_directory({99, DirectoryRole::kGone, pending.to, pending.all.root(), 0, {}})
             .claim() == pending.change);
   SECTION("committed") {
     REQUIRE(pending.decide().ok());
@@ -275,7 +275,7 @@ TEST_CASE("a directory that an earlier attempt left claimed is made all the same
   Cluster all(2);
   std::uint64_t id = all.id_with_home(1);
   const std::uint64_t change = *all.part(0).names.begin_change();
-  REQUIRE(all.part(1).names.claim_directory({change, DirectoryRole::kNew, id, all.root(), 0, 0755}).ok());
+  REQUIRE(all.part(1).names.claim_directory({change, DirectoryRole::kNew, id, all.root(), 0, {}}).ok());
   REQUIRE(*all.part(0).names.change_outcome(change, true) == ChangeOutcome::kAborted);
   REQUIRE(all.view().make_directory(all.root(), "made", &id).ok());
   CHECK(all.id_of(all.root(), "made") == id);

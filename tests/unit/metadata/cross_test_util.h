@@ -111,7 +111,7 @@ class View {
     return renamed.status();
   }
   Status make_directory(std::uint64_t parent, std::string_view name, std::uint64_t* id = nullptr) {
-    return cross_.make_directory(parent, name, 0755, id);
+    return cross_.make_directory(parent, name, {0755}, id);
   }
   Status remove_directory(std::uint64_t parent, std::string_view name) {
     return cross_.remove_directory(parent, name);

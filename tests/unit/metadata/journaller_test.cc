@@ -67,7 +67,7 @@ std::uint64_t make_tree(Service& service) {
   REQUIRE(service.names->create_instance(info).ok());
   const std::uint64_t root = service.names->instance("x")->root;
   std::uint64_t directory = 0;
-  REQUIRE(service.names->make_directory(root, "d", 0700, &directory).ok());
+  REQUIRE(service.names->make_directory(root, "d", {0700}, &directory).ok());
   service.add(root, "kept");
   service.add(directory, "inner");
   service.add(directory, "moved");
@@ -193,7 +193,7 @@ TEST_CASE("a file of a version without records of inodes and directories is read
     make_tree(service);
     service.server->stop(true);
   }
-  CHECK(header_of(path).incompatible == (kJournalHasAttributes | kJournalHasPlace));
+  CHECK(header_of(path).incompatible == kJournalKnownIncompatible);
   std::vector<std::pair<std::uint16_t, std::vector<std::byte>>> records;
   {
     auto journal = Journal::open(path, [&](std::uint16_t kind, std::span<const std::byte> payload) {
@@ -220,7 +220,7 @@ TEST_CASE("a file of a version without records of inodes and directories is read
   Service service(options_for(scratch));
   check_tree(service);
   service.server->stop(true);
-  CHECK(header_of(path).incompatible == (kJournalHasAttributes | kJournalHasPlace));
+  CHECK(header_of(path).incompatible == kJournalKnownIncompatible);
 }
 
 TEST_CASE("what a directory and an inode said is there again, for names alone") {
@@ -244,8 +244,10 @@ TEST_CASE("what a directory and an inode said is there again, for names alone") 
     Service service(options_for(scratch));
     const std::uint64_t directory = make_tree(service);
     std::uint64_t empty = 0;
-    REQUIRE(service.names->make_directory(service.names->instance("x")->root, "empty", 0711, &empty).ok());
-    for (const std::uint64_t id : {directory, empty}) before.push_back(*service.names->directory(id));
+    REQUIRE(service.names->make_directory(service.names->instance("x")->root, "empty", {0711}, &empty).ok());
+    const store::AttributeChange touched{.fields = 31, .mode = 02750, .uid = 21, .gid = 22, .accessed_ns = 23, .modified_ns = 24};
+    REQUIRE(service.names->change_directory(empty, touched).ok());
+    for (const std::uint64_t id : {directory, empty, service.names->instance("x")->root}) before.push_back(*service.names->directory(id));
     kept = service.names->lookup(service.names->instance("x")->root, "kept")->id;
     unnamed = *service.names->new_id();
     for (const std::uint64_t dataset : {kept, unnamed}) {
@@ -265,6 +267,10 @@ TEST_CASE("what a directory and an inode said is there again, for names alone") 
     CHECK(after->mode == directory.mode);
     CHECK(after->modified_ns == directory.modified_ns);
     CHECK(after->created_ns == directory.created_ns);
+    CHECK(after->accessed_ns == directory.accessed_ns);
+    CHECK(after->changed_ns == directory.changed_ns);
+    CHECK(after->uid == directory.uid);
+    CHECK(after->gid == directory.gid);
     CHECK(after->entries == directory.entries);
   }
   const auto said = service.names->last_inode(kept);
@@ -286,8 +292,15 @@ TEST_CASE("a record of an inode or a directory that cannot be is damage, not a c
   longer[8 + 48 + 3] = std::byte{0xff};  // the length of the target
   longer.resize(10'000);
   CHECK(decode_inode(longer).code() == Code::kCorrupt);
-  const auto directory = encode_directory({});
+  DirectoryInfo info;
+  info.modified_ns = 1;
+  info.accessed_ns = 2;
+  const auto directory = encode_directory(info);
+  CHECK(decode_directory(directory)->accessed_ns == 2);
+  constexpr std::size_t kOfEarlierVersions = 40;
+  CHECK(decode_directory(std::span(directory).first(kOfEarlierVersions))->accessed_ns == 1);
   for (std::size_t bytes = 0; bytes < directory.size(); ++bytes) {
+    if (bytes == kOfEarlierVersions) continue;
     CHECK(decode_directory(std::span(directory).first(bytes)).code() == Code::kCorrupt);
   }
 }

@@ -38,7 +38,7 @@ struct Names : NameEngine {
   }
   std::uint64_t make_directory(std::uint64_t parent, std::string_view name) {
     std::uint64_t id = 0;
-    REQUIRE(names.make_directory(parent, name, 0755, &id).ok());
+    REQUIRE(names.make_directory(parent, name, {0755}, &id).ok());
     return id;
   }
   imss::Status remove(std::uint64_t parent, std::string_view name) {
@@ -115,7 +115,7 @@ TEST_CASE("a name exists once; a removed one can be made again", "[namespace]") 
   Names all;
   REQUIRE(all.create(all.root, "a").ok());
   CHECK(all.create(all.root, "a").code() == Code::kExists);
-  CHECK(all.names.make_directory(all.root, "a", 0755).code() == Code::kExists);
+  CHECK(all.names.make_directory(all.root, "a", {0755}).code() == Code::kExists);
   CHECK(all.remove(all.root, "b").code() == Code::kNotFound);
   REQUIRE(all.remove(all.root, "a").ok());
   CHECK(all.remove(all.root, "a").code() == Code::kNotFound);
@@ -146,7 +146,7 @@ TEST_CASE("names have up to 255 bytes, any but slash and NUL", "[namespace]") {
   CHECK(all.create(all.root, std::string("a\0b", 3)).code() == Code::kInvalidArgument);
   CHECK(all.create(all.root, "").code() == Code::kInvalidArgument);
   CHECK(all.names.lookup(all.root, std::string(256, 'a')).code() == Code::kNameTooLong);
-  CHECK(all.names.make_directory(all.root, std::string(300, 'a'), 0755).code() ==
+  CHECK(all.names.make_directory(all.root, std::string(300, 'a'), {0755}).code() ==
         Code::kNameTooLong);
   CHECK(all.rename(all.root, every, all.root, std::string(256, 'b')) == Code::kNameTooLong);
   CHECK(all.remove(all.root, every).ok());
@@ -353,7 +353,7 @@ TEST_CASE("a large directory keeps every name and lists each once", "[namespace]
 #endif
   NameEngine engine(512 * engines::kMiB);
   std::uint64_t directory = 0;
-  REQUIRE(engine.names.make_directory(kInstancesDirectory, "large", 0755, &directory).ok());
+  REQUIRE(engine.names.make_directory(kInstancesDirectory, "large", {0755}, &directory).ok());
   int failed = 0;
   for (int i = 0; i < kNames; ++i) {
     EntryInfo info;
@@ -475,7 +475,7 @@ TEST_CASE("many threads that create, rename, list and remove leave a sound names
             code = all.remove(from, name).code();
             break;
           case 3:
-            code = all.names.make_directory(from, name, 0755).code();
+            code = all.names.make_directory(from, name, {0755}).code();
             break;
           case 4:
             code = all.names.remove_directory(from, name).code();

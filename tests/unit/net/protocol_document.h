@@ -20,7 +20,9 @@ constexpr std::string_view structure_name() {
   if constexpr (std::is_same_v<T, TruncationFields>) return "Truncation";
   if constexpr (std::is_same_v<T, RecordFields>) return "Record";
   if constexpr (std::is_same_v<T, store::Attributes>) return "Attributes";
+  if constexpr (std::is_same_v<T, store::AttributeChange>) return "AttributeChange";
   if constexpr (std::is_same_v<T, metadata::InodeState>) return "InodeState";
+  if constexpr (std::is_same_v<T, metadata::Permissions>) return "Permissions";
   if constexpr (std::is_same_v<T, metadata::Layout>) return "Layout";
   if constexpr (std::is_same_v<T, metadata::EntryInfo>) return "Entry";
   if constexpr (std::is_same_v<T, metadata::DirectoryInfo>) return "Directory";
@@ -122,9 +124,11 @@ inline std::string structure_table() {
   row("Truncation", fields_of<TruncationFields>());
   row("Record", fields_of<RecordFields>());
   row("Attributes", fields_of<store::Attributes>());
+  row("AttributeChange", fields_of<store::AttributeChange>());
   row("InodeState", fields_of<metadata::InodeState>());
   row("Layout", fields_of<metadata::Layout>());
   row("Entry", fields_of<metadata::EntryInfo>());
+  row("Permissions", fields_of<metadata::Permissions>());
   row("Directory", fields_of<metadata::DirectoryInfo>());
   row("Instance", fields_of<metadata::InstanceInfo>());
   row("Server", fields_of<metadata::ServerInfo>());

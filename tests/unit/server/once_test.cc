@@ -120,6 +120,9 @@ std::vector<Change<Data>> data_changes() {
                                              attribute(&store::Attributes::size)),
       data_change<Operation::kBeginTruncation>("BeginTruncation", {kDataset, 5},
                                                attribute(&store::Attributes::generation)),
+      data_change<Operation::kChangeAttributes>(
+          "ChangeAttributes", {kDataset, {.fields = store::AttributeChange::kMode, .mode = 0600}},
+          attribute(&store::Attributes::version)),
       data_change<Operation::kOpen>("Open", {kDataset}, opens),
       data_change<Operation::kClose>("Close", {kDataset}, opens, open_three_times),
   };
@@ -152,7 +155,7 @@ void fill(Names& world) {
     REQUIRE(pending.ok());
     REQUIRE(names.publish(*pending).ok());
   }
-  REQUIRE(names.make_directory(kRoot, "dir", 0755).ok());
+  REQUIRE(names.make_directory(kRoot, "dir", {0755}).ok());
 }
 
 template <Operation kOperation>
@@ -179,14 +182,17 @@ std::vector<Change<Names>> name_changes() {
     return static_cast<std::uint64_t>(
         std::ranges::count_if(servers, [](auto id) { return id != 0; }));
   };
+  const auto mode = [](Names& world) -> std::uint64_t { return world.engine.names.directory(kRoot)->mode; };
   std::vector<Change<Names>> all = {
-      name_change<Operation::kMakeDirectory>("MakeDirectory", {kRoot, "new", 0755}, entries),
+      name_change<Operation::kMakeDirectory>("MakeDirectory", {kRoot, "new", {}, 0}, entries),
       name_change<Operation::kRemoveName>("RemoveName", {kRoot, "file"}, entries),
       name_change<Operation::kRemoveDirectory>("RemoveDirectory", {kRoot, "dir"}, entries),
       name_change<Operation::kRename>("Rename", {kRoot, "file", kRoot, "other", false}, entries),
-      name_change<Operation::kCreateInstance>("CreateInstance", {instance_of("v", 0)}, instances),
+      name_change<Operation::kCreateInstance>("CreateInstance", {instance_of("v", 0), {}}, instances),
       name_change<Operation::kLeaveInstance>("LeaveInstance", {"w", 2}, members),
       name_change<Operation::kRemoveInstance>("RemoveInstance", {"u"}, instances),
+      name_change<Operation::kChangeDirectory>(
+          "ChangeDirectory", {kRoot, {.fields = store::AttributeChange::kMode, .mode = 0700}}, mode),
   };
   all[1].answers_alike = all[3].answers_alike = false;
   all[6].prepare = [](Names& world) {
@@ -203,7 +209,7 @@ std::vector<Change<Names>> name_changes() {
     if (!repeated) {
       const Exchange prepared =
           world.ask(worker, Operation::kPrepare, net::EntryRequest{entry_of("made")});
-      record = net::decode<net::RecordFields>(prepared.reply_fields)->record;
+      record = net::decode<net::PrepareReply>(prepared.reply_fields)->record;
     }
     return world.ask(worker, Operation::kPublish, net::RecordRequest{record}, number, repeated);
   };
@@ -355,11 +361,32 @@ TEST_CASE("what a repetition was told stays, whatever becomes of the first one")
   const net::NameRequest missing{kRoot, "made"};
   CHECK(world.ask(*second, Operation::kRemoveDirectory, missing, 1, true).status.code() ==
         Code::kNotFound);
-  REQUIRE(world.engine.names.make_directory(kRoot, "made", 0755).ok());
+  REQUIRE(world.engine.names.make_directory(kRoot, "made", {0755}).ok());
   // Now the first one arrives.
   CHECK(world.ask(*first, Operation::kRemoveDirectory, missing, 1, false).status.code() ==
         Code::kNotFound);
   CHECK(world.engine.names.lookup(kRoot, "made").ok());
+}
+
+TEST_CASE("attributes that were changed again since are not set back by a repetition") {
+  const store::AttributeChange first{.fields = store::AttributeChange::kMode, .mode = 0700};
+  const store::AttributeChange second{.fields = store::AttributeChange::kMode, .mode = 0711};
+  Names names;
+  fill(names);
+  const auto name_worker = names.worker();
+  const net::ChangeAttributesRequest directory{kRoot, first};
+  REQUIRE(names.ask(*name_worker, Operation::kChangeDirectory, directory, 1).status.ok());
+  REQUIRE(names.engine.names.change_directory(kRoot, second).ok());
+  CHECK(names.ask(*name_worker, Operation::kChangeDirectory, directory, 1, true).status.ok());
+  CHECK(names.engine.names.directory(kRoot)->mode == 0711);
+  Data data;
+  REQUIRE(data.engine.store.create_inode(kDataset, some_attributes()).ok());
+  const auto data_worker = data.worker();
+  const net::ChangeAttributesRequest dataset{kDataset, first};
+  REQUIRE(data.ask(*data_worker, Operation::kChangeAttributes, dataset, 1).status.ok());
+  REQUIRE(data.engine.store.change_attributes(kDataset, second).ok());
+  CHECK(data.ask(*data_worker, Operation::kChangeAttributes, dataset, 1, true).status.ok());
+  CHECK(data.engine.store.attributes(kDataset)->mode == 0711);
 }
 
 TEST_CASE("two workers with the same changes execute each once") {

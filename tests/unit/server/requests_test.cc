@@ -154,7 +154,7 @@ TEST_CASE("names in the making wait for room, and one connection cannot take it 
     for (int i = 0; i < 1000 && !last.later; ++i) {
       last = prepare(static_cast<std::uint64_t>(i / 2 + 1), i);
       REQUIRE(last.status.ok());
-      if (!last.later) records.push_back(net::decode<net::RecordFields>(last.reply_fields)->record);
+      if (!last.later) records.push_back(net::decode<net::PrepareReply>(last.reply_fields)->record);
     }
     REQUIRE(last.later);
     CHECK(records.size() > 8);

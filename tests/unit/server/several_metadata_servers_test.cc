@@ -206,7 +206,7 @@ TEST_CASE("names of all metadata servers come back from their files") {
   CHECK(names_are_there(*session));
   // No id is given out twice, whoever gave it out before.
   std::uint64_t id = 0;
-  REQUIRE(session->names().make_directory(session->resolve(uri("d3"))->directory, "new", 0755, &id).ok());
+  REQUIRE(session->names().make_directory(session->resolve(uri("d3"))->directory, "new", {0755}, &id).ok());
   for (int i = 0; i < 12; ++i) {
     const auto node = session->resolve(uri("d" + std::to_string(i) + "/below"));
     CHECK(node->directory != id);

@@ -1,5 +1,6 @@
 #include <sys/wait.h>
 
+#include <barrier>
 #include <thread>
 
 #include "engines.h"
@@ -9,6 +10,7 @@ using engines::DataEngine;
 using engines::stamped;
 using imss::Code;
 using imss::Status;
+using imss::store::AttributeChange;
 using imss::store::Attributes;
 
 namespace {
@@ -78,13 +80,63 @@ TEST_CASE("sizes only grow by writing, and times never go back", "[store]") {
   CHECK(inode.now().size == 100);
   REQUIRE(inode.store.extend_size(kDataset, 5000).ok());
   CHECK(inode.now().size == 5000);
-  Attributes changed = inode.now();
-  changed.mode = 0600;
-  changed.modified_ns = ~0ULL >> 1;
-  REQUIRE(inode.store.set_attributes(kDataset, changed).ok());
+  REQUIRE(inode.store.change_attributes(kDataset, {.fields = AttributeChange::kModified, .modified_ns = ~0ULL >> 1}).ok());
   REQUIRE(inode.store.extend_size(kDataset, 6000).ok());
   CHECK(inode.now().modified_ns == ~0ULL >> 1);
-  CHECK(inode.now().mode == 0600);
+}
+
+TEST_CASE("a change of attributes touches what it names and the change time, nothing else", "[store]") {
+  OneInode inode(100);
+  const Attributes before = inode.now();
+  const auto change = [&](const AttributeChange& wanted) {
+    REQUIRE(inode.store.change_attributes(kDataset, wanted).ok());
+    return inode.now();
+  };
+  Attributes after = change({.fields = AttributeChange::kMode, .mode = 0600, .uid = 99, .modified_ns = 99});
+  CHECK(after.mode == 0600);
+  CHECK(after.uid == 12);
+  CHECK(after.gid == 34);
+  CHECK(after.modified_ns == before.modified_ns);
+  CHECK(after.accessed_ns == before.accessed_ns);
+  after = change({.fields = AttributeChange::kUid, .uid = 0xfffffffe});
+  CHECK(after.uid == 0xfffffffe);
+  CHECK(after.gid == 34);
+  after = change({.fields = AttributeChange::kGid | AttributeChange::kAccessed, .gid = 56, .accessed_ns = 7});
+  CHECK(after.uid == 0xfffffffe);
+  CHECK(after.gid == 56);
+  CHECK(after.accessed_ns == 7);
+  CHECK(after.mode == 0600);
+  CHECK(after.modified_ns == before.modified_ns);
+  CHECK(after.changed_ns >= before.changed_ns);
+  CHECK(after.version > before.version);
+  CHECK(inode.store.change_attributes(kDataset + 1, {}).code() == Code::kNotFound);
+}
+
+// Each thread changes one field; what it finds there later is what it stored.
+TEST_CASE("changes of attributes at the same time lose nothing", "[store]") {
+  OneInode inode(100);
+  std::atomic<int> lost{0};
+  std::barrier start(4);
+  const auto repeat = [&](std::uint32_t field, auto AttributeChange::* wanted, auto Attributes::* found) {
+    return std::thread([&inode, &lost, &start, field, wanted, found] {
+      start.arrive_and_wait();
+      using Value = std::decay_t<decltype(std::declval<AttributeChange>().*wanted)>;
+      for (Value round = 1; round <= 50'000; ++round) {
+        AttributeChange change;
+        change.fields = field;
+        change.*wanted = round;
+        if (!inode.store.change_attributes(kDataset, change).ok() || inode.now().*found != round) ++lost;
+      }
+    });
+  };
+  std::vector<std::thread> threads;
+  threads.push_back(repeat(AttributeChange::kMode, &AttributeChange::mode, &Attributes::mode));
+  threads.push_back(repeat(AttributeChange::kUid, &AttributeChange::uid, &Attributes::uid));
+  threads.push_back(repeat(AttributeChange::kGid, &AttributeChange::gid, &Attributes::gid));
+  threads.push_back(repeat(AttributeChange::kModified, &AttributeChange::modified_ns, &Attributes::modified_ns));
+  for (std::thread& thread : threads) thread.join();
+  CHECK(lost == 0);
+  inode.hosted.require_sound();
 }
 
 TEST_CASE("the highest announced block stays known and bounds what is stored", "[store]") {
