@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "engines.h"
+#include "metadata/authority.h"
 #include "segment/fault.h"
 #include "server/attribute_feed.h"
 #include "server/data_server.h"
@@ -280,6 +281,62 @@ TEST_CASE("marks that the ring cannot hold, or that never came, are found by loo
   }
   data.hosted.require_sound();
   names.hosted.require_sound();
+}
+
+namespace {
+
+// Two metadata servers, of which the second can be out of reach.
+struct TwoServers {
+  Status operator()(std::span<const imss::metadata::InodeState> states) {
+    const auto giver = imss::metadata::giver_of(states.front().dataset);
+    for (const auto& state : states) REQUIRE(imss::metadata::giver_of(state.dataset) == giver);
+    ++requests[giver];
+    if (giver == 1 && second_gone) return Code::kIo;
+    for (const auto& state : states) sizes[state.dataset] = state.attributes.size;
+    told[giver] += states.size();
+    return {};
+  }
+  bool second_gone = false;
+  std::array<std::uint64_t, 2> requests{};
+  std::array<std::uint64_t, 2> told{};
+  std::map<std::uint64_t, std::uint64_t> sizes;
+};
+
+}  // namespace
+
+TEST_CASE("a metadata server that is out of reach does not keep the others from being told") {
+  engines::DataEngine data(64 * kMiB);
+  REQUIRE(data.store.note_changes().ok());
+  TwoServers names;
+  names.second_gone = true;
+  imss::server::AttributeFeed feed(data.store);
+  const auto send = [&](bool at_once) { return feed.send(std::ref(names), at_once); };
+  constexpr std::uint64_t kDatasets = 3000;
+  const auto dataset = [](std::uint32_t server, std::uint64_t i) { return imss::metadata::first_id_of(server) + 100 + i; };
+  for (std::uint64_t i = 1; i <= kDatasets; ++i) {
+    for (const std::uint32_t server : {0U, 1U}) {
+      Attributes attributes;
+      attributes.block_bytes = 4096;
+      attributes.size = i;
+      REQUIRE(data.store.create_inode(dataset(server, i), attributes).ok());
+    }
+  }
+  CHECK(send(true).code() == Code::kIo);
+  CHECK(names.requests[1] == 1);
+  for (std::uint64_t i = 1; i <= kDatasets; ++i) REQUIRE(names.sizes[dataset(0, i)] == i);
+  // While it stays away.
+  REQUIRE(data.store.extend_size(dataset(0, 7), 10'000).ok());
+  REQUIRE(data.store.extend_size(dataset(1, 7), 10'000).ok());
+  CHECK(send(false).code() == Code::kIo);
+  CHECK(names.sizes[dataset(0, 7)] == 10'000);
+  // It is back, and is told of all; the other one has nothing to hear.
+  names.second_gone = false;
+  const std::uint64_t told_first = names.told[0];
+  REQUIRE(send(true).ok());
+  for (std::uint64_t i = 1; i <= kDatasets; ++i) REQUIRE(names.sizes[dataset(1, i)] == (i == 7 ? 10'000 : i));
+  CHECK(names.told[0] == told_first);
+  REQUIRE(send(true).ok());
+  CHECK(names.told[1] == kDatasets);
 }
 
 // ThreadSanitizer does not follow a fork of a process with threads.
