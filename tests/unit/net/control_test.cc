@@ -14,14 +14,6 @@
 #include "base/clock.h"
 #include "net/module/zmq_control.h"
 
-#if defined(__SANITIZE_THREAD__)
-// ZeroMQ and its cipher are built without ThreadSanitizer, which sees their system calls but not
-// their atomics.
-extern "C" __attribute__((visibility("default"))) const char* __tsan_default_suppressions() {
-  return "called_from_lib:libzmq.so\ncalled_from_lib:libsodium.so\n";
-}
-#endif
-
 namespace imss::net {
 namespace {
 
