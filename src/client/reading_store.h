@@ -16,6 +16,7 @@ class ReadingStore final : public RemoteStore {
         blocks_(std::move(segment)) {}
 
   bool serving() const override { return blocks_.segment().serving(); }
+  bool lost() const override { return !serving(); }
   Status get(store::BlockId id, std::uint64_t offset, std::span<std::byte> out,
              bool* present = nullptr) override {
     const Status status = blocks_.get(id, offset, out, present);

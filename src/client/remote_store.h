@@ -29,6 +29,7 @@ class RemoteStore : public store::DataService {
   Status finish_put(Request& request);
 
   bool serving() const override { return server_.answers(); }
+  bool lost() const override { return server_.lost(); }
   bool is_at(const net::Peer& peer) const { return &server_.peer() == &peer; }
   // --- blocks ---
   Result<std::uint64_t> put(store::BlockId id, std::span<const std::byte> content,

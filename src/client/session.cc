@@ -234,11 +234,12 @@ Status Session::reap() {
     const MutexLock lock(instances_mutex_);
     for (const auto& [name, servers] : instances_) known.push_back(servers);
   }
+  Status outcome;
   for (const auto& servers : known) {
-    IMSS_RETURN_IF_ERROR(repair_copies(*servers));
+    const Status status = repair_copies(*servers);
+    if (!status.ok()) outcome = status;
   }
   // Of metadata servers on other nodes somebody there does that.
-  Status outcome;
   for (const auto& names : mapped_names()) {
     const Status status = names->reap_limbo([&](const metadata::EntryInfo& entry) { return reap_dataset(entry); });
     if (!status.ok()) outcome = status;

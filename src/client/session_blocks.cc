@@ -33,13 +33,6 @@ DataService* served(const Dataset& dataset, std::uint32_t position) {
   return store != nullptr && store->serving() ? store : nullptr;
 }
 
-Status out_of_reach(const Dataset& dataset, std::uint32_t position) {
-  const auto& server = dataset.instance->servers[position];
-  return Status(Code::kIo, "data server " + std::to_string(position) + " (" +
-                               (server.host.empty() ? "unknown" : server.host) + ") of " +
-                               format_uri(dataset.uri) + " is gone");
-}
-
 Result<DataService*> reach(const Dataset& dataset, std::uint32_t position) {
   DataService* store = served(dataset, position);
   if (store == nullptr) return out_of_reach(dataset, position);
@@ -60,15 +53,43 @@ auto execute(const Dataset& dataset, std::uint32_t position, Call&& call) -> dec
   return call(*remote);
 }
 
+// A copy of a block that is about to be written; null when that copy is gone for good. Errors: kIo for a server that may
+// come back: it would be read from there, so nothing is written without it.
+Result<DataService*> copy_to_write(const Dataset& dataset, std::uint32_t position) {
+  DataService* const store = dataset.instance->stores[position].get();
+  if (store == nullptr || store->lost()) return static_cast<DataService*>(nullptr);
+  if (!store->serving()) return out_of_reach(dataset, position);
+  return store;
+}
+
+// Looked at before the first copy is written, so that what cannot be done as a whole changes nothing.
+Status check_copies(const Dataset& dataset, std::span<const std::uint32_t> positions) {
+  for (const std::uint32_t position : positions) IMSS_RETURN_IF_ERROR(copy_to_write(dataset, position).status());
+  return {};
+}
+
 // Says in the first copy's segment that further copies are on their way, until destroyed.
 class CopyIntent {
  public:
   ~CopyIntent() { end(); }
-  Status begin(DataService& store, BlockId id) {
+  Status begin(const Dataset& dataset, std::uint32_t position, BlockId id) {
     end();
+    DataService& store = *dataset.instance->stores[position];
     IMSS_RETURN_IF_ERROR(store.begin_copies(id));
     store_ = &store;
+    mapped_ = dataset.instance->mapped[position];
+    id_ = id;
     return {};
+  }
+  // One of the copies could not be written: a server makes them equal once all can be reached. Another server notices that
+  // the intent is not ended.
+  Status leave(const Status& why) {
+    if (mapped_ != nullptr) {
+      [[maybe_unused]] const Status noted = mapped_->note_torn(id_);  // without a place it is lost
+      end();
+    }
+    store_ = nullptr;
+    return Status(Code::kUnknownOutcome, "a copy of the block could not be written: " + why.message());
   }
 
  private:
@@ -77,6 +98,8 @@ class CopyIntent {
     store_ = nullptr;
   }
   DataService* store_ = nullptr;
+  Store* mapped_ = nullptr;
+  BlockId id_;
 };
 
 }  // namespace
@@ -165,22 +188,25 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   CopyIntent intent;
+  if (copies > 1) IMSS_RETURN_IF_ERROR(check_copies(dataset, std::span(positions).first(copies)));
   for (std::uint32_t i = 0; i < copies; ++i) {
-    if (copies > 1 && written == 0) {
-      DataService* const first = served(dataset, positions[i]);
-      if (first != nullptr) IMSS_RETURN_IF_ERROR(intent.begin(*first, {dataset.id, block}));
+    if (copies > 1) {
+      const auto copy = copy_to_write(dataset, positions[i]);
+      if (!copy.ok()) return written == 0 ? copy.status() : intent.leave(copy.status());
+      if (*copy == nullptr) {
+        status = out_of_reach(dataset, positions[i]);
+        continue;
+      }
+      if (written == 0) IMSS_RETURN_IF_ERROR(intent.begin(dataset, positions[i], {dataset.id, block}));
     }
     auto version = execute(dataset, positions[i], [&](auto& store) -> Result<std::uint64_t> {
       return store.put({dataset.id, block}, content, options);
     });
-    if (!version.ok() && unreachable(version.status())) {
+    if (version.code() == Code::kFenced && copies > 1) {
       status = version.status();
       continue;
     }
-    if (!version.ok()) {
-      if (written == 0) return version.status();
-      return Status(Code::kUnknownOutcome, "a copy of the block could not be written: " + version.status().message());
-    }
+    if (!version.ok()) return written == 0 ? version.status() : intent.leave(version.status());
     options.version = *version;
     ++written;
     segment::fault_point("replicas.one_written");
@@ -247,14 +273,16 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   IMSS_ASSIGN_OR_RETURN(options.generation, generation_of(dataset));
   std::uint32_t written = 0;
   CopyIntent intent;
+  IMSS_RETURN_IF_ERROR(check_copies(dataset, std::span(positions).first(copies)));
   for (std::uint32_t i = 0; i < copies; ++i) {
-    auto reached = reach(dataset, positions[i]);
-    if (!reached.ok()) {
-      status = reached.status();
+    const auto copy = copy_to_write(dataset, positions[i]);
+    if (!copy.ok()) return written == 0 ? copy.status() : intent.leave(copy.status());
+    if (*copy == nullptr) {
+      status = out_of_reach(dataset, positions[i]);
       continue;
     }
-    DataService& store = **reached;
-    if (written == 0) IMSS_RETURN_IF_ERROR(intent.begin(store, {dataset.id, block}));
+    DataService& store = **copy;
+    if (written == 0) IMSS_RETURN_IF_ERROR(intent.begin(dataset, positions[i], {dataset.id, block}));
     for (;;) {
       if (written == 0) {
         // The version is read before the content: a put in between makes the conditional put fail.
@@ -264,11 +292,11 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
       }
       auto version = store.put({dataset.id, block}, content, options);
       if (version.code() == Code::kBusy) continue;
-      if (!version.ok() && unreachable(version.status())) {
+      if (version.code() == Code::kFenced) {
         status = version.status();
         break;
       }
-      if (!version.ok()) return written == 0 ? version.status() : Status(Code::kUnknownOutcome);
+      if (!version.ok()) return written == 0 ? version.status() : intent.leave(version.status());
       options.expected_version = store::kAnyVersion;
       options.version = *version;
       ++written;

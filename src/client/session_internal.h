@@ -38,6 +38,13 @@ Outcome again_while_lost(Make&& make) {
 // Whether the server is gone, or another one is in its place.
 inline bool unreachable(const Status& status) { return status.code() == Code::kIo || status.code() == Code::kFenced; }
 
+inline Status out_of_reach(const Dataset& dataset, std::uint32_t position) {
+  const auto& server = dataset.instance->servers[position];
+  return Status(Code::kIo, "data server " + std::to_string(position) + " (" +
+                               (server.host.empty() ? "unknown" : server.host) + ") of " +
+                               format_uri(dataset.uri) + " is gone");
+}
+
 // Whether a change that ended like this may have happened, or happen yet.
 inline bool may_be_applied(const Status& status) {
   return status.code() == Code::kUnknownOutcome || status.code() == Code::kTimedOut;

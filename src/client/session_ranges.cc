@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "client/session.h"
+#include "client/session_internal.h"
 #include "segment/fault.h"
 
 namespace imss::client {
@@ -90,7 +90,8 @@ Status Session::truncate(Dataset& dataset, std::uint64_t size) {
     if (begun.code() == Code::kBusy) continue;  // another one began: complete that first
     if (!begun.ok()) return begun.status();
     segment::fault_point("truncate.begun");
-    return begun->pending ? finish_truncation(dataset, *home, *begun) : Status();
+    const Status status = begun->pending ? finish_truncation(dataset, *home, *begun) : Status();
+    return status.code() == Code::kIo ? Status(Code::kUnknownOutcome, status.message()) : status;
   }
 }
 
@@ -108,8 +109,11 @@ Status Session::finish_truncation(Dataset& dataset, store::DataService& home,
   const std::uint64_t last = truncation.old_size == store::kSizeMask
                                  ? kLocationBit - 1
                                  : (truncation.old_size + block_bytes - 1) / block_bytes;
-  for (const auto& store : dataset.instance->stores) {
-    if (!store || !store->serving()) continue;
+  for (std::uint32_t position = 0; position < dataset.layout.server_count; ++position) {
+    store::DataService* const store = dataset.instance->stores[position].get();
+    if (store == nullptr || store->lost()) continue;
+    // What it has beyond the new size would be there again when the dataset grows.
+    if (!store->serving()) return out_of_reach(dataset, position);
     if (within != 0) IMSS_RETURN_IF_ERROR(store->cut({dataset.id, kept}, within, truncation.generation));
     IMSS_RETURN_IF_ERROR(store->erase_range(dataset.id, kept + 1, last, truncation.generation));
     segment::fault_point("truncate.blocks_erased");

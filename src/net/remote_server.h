@@ -67,6 +67,8 @@ class RemoteServer {
   }
   // False while the server does not answer, and for ever once another one is in its place.
   bool answers() const { return peer_.answers() && !replaced_.load(std::memory_order_relaxed); }
+  // Whether this server is no more, for ever.
+  bool lost() const { return peer_.ended() || replaced_.load(std::memory_order_relaxed); }
   const Peer& peer() const { return peer_; }
 
  private:

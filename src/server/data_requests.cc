@@ -135,6 +135,7 @@ void DataRequests::execute_on_blocks(Exchange& exchange) {
     case Operation::kBeginCopies:
       return answer<Operation::kBeginCopies>(
           exchange, [&](const net::BlockFields& id) -> Result<Nothing> {
+            connection_closed(exchange.connection);  // one that was not ended was left undone
             copying_[exchange.connection] = {id.dataset, id.block};
             return Nothing{};
           });

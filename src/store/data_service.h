@@ -59,6 +59,9 @@ class DataService {
   virtual ~DataService() = default;
   // Whether there is any point in asking: false once the server is known to have ended.
   virtual bool serving() const = 0;
+  // Whether what it stored is gone for good: it ended and does not come back, or another one is in its place. One that is
+  // neither serving nor lost may come back with all it has.
+  virtual bool lost() const = 0;
 
   // --- blocks ---
   // Replaces the whole block by `content` (1 byte to 64 MiB); what follows it in the block reads as zeros.

@@ -69,6 +69,7 @@ class Store final : public DataService {
 
   // --- what DataService says ---
   bool serving() const override { return segment_->serving(); }
+  bool lost() const override { return !serving(); }
   // --- blocks ---
   Result<std::uint64_t> put(BlockId id, std::span<const std::byte> content, PutOptions options = {}) override;
   Status get(BlockId id, std::uint64_t offset, std::span<std::byte> out, bool* present = nullptr) override;

@@ -20,6 +20,7 @@
 #include "server/data_server.h"
 #include "server/metadata_server.h"
 #include "server/name_requests.h"
+#include "unit/client/serve.h"
 #include "support/scratch.h"
 
 namespace imss::client {
@@ -29,8 +30,6 @@ constexpr std::uint16_t kMetadataPort = 22410;
 constexpr std::uint16_t kDataPort = 22411;
 constexpr std::uint64_t kDataset = 40;
 constexpr int kPatienceMs = 30'000;
-// Reaches this node, but is no name of it: what is said to be there is asked over the network.
-constexpr const char* kElsewhere = "0.0.0.0";
 
 // A server that is killed at the fault point, if one is given.
 class ServerProcess {
@@ -108,19 +107,6 @@ std::shared_ptr<net::Peers> make_peers() {
   auto peers = net::Peers::make({});
   REQUIRE(peers.ok());
   return *peers;
-}
-
-template <typename Handler>
-std::unique_ptr<server::NetworkService> serve(const std::shared_ptr<segment::Segment>& segment,
-                                              std::uint16_t port) {
-  server::NetworkOptions options;
-  options.enabled = true;
-  options.address = "*";  // as servers of other nodes listen
-  auto started = server::NetworkService::start(
-      options, port, segment, [segment] { return std::make_unique<Handler>(segment); });
-  INFO(started.status().message());
-  REQUIRE(started.ok());
-  return std::move(*started);
 }
 
 }  // namespace
