@@ -58,7 +58,8 @@
 //   ETIMEDOUT     the deadline passed; nothing was applied, unless the server is on another node,
 //                 where a change may have been. It does not begin a change later than that
 //   EIO           the data or the server that held them is gone, or it is not known whether a
-//                 change was applied (imss_last_error tells which)
+//                 change was applied (imss_last_error tells which); or, for a change of what has
+//                 several copies, a server that has one of them is out of reach (nothing is done)
 //   EACCES        permission denied
 //   ENOMEM        the process has no memory left
 //
