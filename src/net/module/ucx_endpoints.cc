@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,6 +18,8 @@ namespace {
 
 // An endpoint that has come says within this time whose it is.
 constexpr std::int64_t kHelloTimeNs = 10'000'000'000;
+// From the kernel's word that a connection is there to what the peer says first on it.
+constexpr std::int64_t kLatePeerNs = 300'000'000;
 
 }  // namespace
 
@@ -97,10 +101,32 @@ void UcxPort::stop_listening_by_ucx() {
 // expect. So it is there only while a peer is about to come that has greeted.
 void UcxPort::stop_listening_unless_awaited() {
   if (!listens_by_ucx_ || !peers_.empty() || !nameless_.empty()) return;
-  const bool awaited = std::any_of(greeting_.begin(), greeting_.end(), [](const auto* connection) {
+  if (!awaits_peer() && !lost_peer_may_come()) stop_listening_by_ucx();
+}
+
+bool UcxPort::awaits_peer() const {
+  return std::any_of(greeting_.begin(), greeting_.end(), [](const auto* connection) {
     return connection->greeted && connection->state == UcxConnection::State::kGreeting;
   });
-  if (!awaited) stop_listening_by_ucx();
+}
+
+// A peer that is given up may be on its way to UCX's listener all the same. UCX 1.13 and before touch a listener that is
+// destroyed when a connection that it has accepted says who it is just then (openucx/ucx pull request 8243), so it stays for
+// longer than that takes.
+void UcxPort::note_lost_peer(const UcxConnection& connection) {
+  if (connection.greeted && connection.state == UcxConnection::State::kGreeting) peer_lost_ns_ = monotonic_ns();
+}
+
+bool UcxPort::lost_peer_may_come() const {
+  return peer_lost_ns_ != 0 && monotonic_ns() - peer_lost_ns_ < kLatePeerNs;
+}
+
+void UcxPort::await_lost_peers() {
+  if (!listens_by_ucx_) return;
+  if (awaits_peer()) peer_lost_ns_ = monotonic_ns();
+  while (lost_peer_may_come()) {
+    if (ucp_worker_progress(worker_) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void UcxPort::on_peer(ucp_conn_request_h request, void* port) {

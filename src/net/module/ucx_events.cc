@@ -103,6 +103,7 @@ void UcxPort::fail(UcxConnection& connection, Status why) {
       connection.state == UcxConnection::State::kClosing) {
     return;
   }
+  note_lost_peer(connection);
   connection.state = UcxConnection::State::kFailed;
   connection.why = std::move(why);
   ending_.push_back(&connection);
@@ -121,6 +122,7 @@ void UcxPort::close(Connection& one) {
 }
 
 void UcxPort::begin_close(UcxConnection& connection) {
+  note_lost_peer(connection);
   connection.state = UcxConnection::State::kClosing;
   by_id_.erase(connection.id);
   by_line_.erase(connection.line);

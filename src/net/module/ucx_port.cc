@@ -126,6 +126,7 @@ UcxPort::~UcxPort() {
 
 void UcxPort::stop() {
   for (const int listener : listeners_) close_socket(listener);
+  await_lost_peers();
   accept_endpoints();  // only an endpoint can be ended
   stop_listening_by_ucx();
   for (const auto& [connection, owner] : connections_) {

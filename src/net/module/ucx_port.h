@@ -79,6 +79,10 @@ class UcxPort final : public Port {
   Status listen_by_ucx(int line, std::uint16_t& port_number);
   void stop_listening_by_ucx();
   void stop_listening_unless_awaited();
+  bool awaits_peer() const;
+  void note_lost_peer(const UcxConnection& connection);
+  bool lost_peer_may_come() const;
+  void await_lost_peers();
 
   // The connection will be closed for the reason given.
   void fail(UcxConnection& connection, Status why);
@@ -127,6 +131,7 @@ class UcxPort final : public Port {
   };
   UcxListener ucx_listeners_[2];  // for the two families of addresses
   bool listens_by_ucx_ = false;
+  std::int64_t peer_lost_ns_ = 0;  // when one that had greeted was given up the last time
 
   std::vector<int> listeners_;
   std::uint64_t next_id_ = 0;
