@@ -81,14 +81,16 @@ class CopyIntent {
     id_ = id;
     return {};
   }
-  // One of the copies could not be written: a server makes them equal once all can be reached. Another server notices that
-  // the intent is not ended.
-  Status leave(const Status& why) {
+  // What comes of a write that ends with `why`. When some copies may be new and others old, a server makes them equal once
+  // all can be reached; a server on another node notices that the intent is not ended.
+  Status failed(const Status& why, std::uint32_t written) {
+    if (written == 0 && !may_be_applied(why)) return why;
     if (mapped_ != nullptr) {
       [[maybe_unused]] const Status noted = mapped_->note_torn(id_);  // without a place it is lost
       end();
     }
     store_ = nullptr;
+    if (written == 0) return why;
     return Status(Code::kUnknownOutcome, "a copy of the block could not be written: " + why.message());
   }
 
@@ -192,7 +194,7 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
   for (std::uint32_t i = 0; i < copies; ++i) {
     if (copies > 1) {
       const auto copy = copy_to_write(dataset, positions[i]);
-      if (!copy.ok()) return written == 0 ? copy.status() : intent.leave(copy.status());
+      if (!copy.ok()) return intent.failed(copy.status(), written);
       if (*copy == nullptr) {
         status = out_of_reach(dataset, positions[i]);
         continue;
@@ -206,7 +208,7 @@ Status Session::put(Dataset& dataset, std::uint64_t block, std::span<const std::
       status = version.status();
       continue;
     }
-    if (!version.ok()) return written == 0 ? version.status() : intent.leave(version.status());
+    if (!version.ok()) return intent.failed(version.status(), written);
     options.version = *version;
     ++written;
     segment::fault_point("replicas.one_written");
@@ -276,7 +278,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
   IMSS_RETURN_IF_ERROR(check_copies(dataset, std::span(positions).first(copies)));
   for (std::uint32_t i = 0; i < copies; ++i) {
     const auto copy = copy_to_write(dataset, positions[i]);
-    if (!copy.ok()) return written == 0 ? copy.status() : intent.leave(copy.status());
+    if (!copy.ok()) return intent.failed(copy.status(), written);
     if (*copy == nullptr) {
       status = out_of_reach(dataset, positions[i]);
       continue;
@@ -296,7 +298,7 @@ Status Session::write_replicated(Dataset& dataset, std::uint64_t block, std::uin
         status = version.status();
         break;
       }
-      if (!version.ok()) return written == 0 ? version.status() : intent.leave(version.status());
+      if (!version.ok()) return intent.failed(version.status(), written);
       options.expected_version = store::kAnyVersion;
       options.version = *version;
       ++written;

@@ -135,7 +135,7 @@ void DataRequests::execute_on_blocks(Exchange& exchange) {
     case Operation::kBeginCopies:
       return answer<Operation::kBeginCopies>(
           exchange, [&](const net::BlockFields& id) -> Result<Nothing> {
-            connection_closed(exchange.connection);  // one that was not ended was left undone
+            leave_copies(exchange.connection);  // one that was not ended was left undone
             copying_[exchange.connection] = {id.dataset, id.block};
             return Nothing{};
           });
@@ -301,8 +301,11 @@ Result<Nothing> DataRequests::end_copies(std::uint64_t connection) {
   return Nothing{};
 }
 
-// It may have died between two copies: the block is listed, and a server makes its copies equal.
-void DataRequests::connection_closed(std::uint64_t connection) {
+// It may have died between two copies.
+void DataRequests::connection_closed(std::uint64_t connection) { leave_copies(connection); }
+
+// The block that was being copied is listed, and a server makes its copies equal.
+void DataRequests::leave_copies(std::uint64_t connection) {
   const auto copying = copying_.find(connection);
   if (copying == copying_.end()) return;
   [[maybe_unused]] const Status noted =

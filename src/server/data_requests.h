@@ -24,6 +24,7 @@ class DataRequests final : public Requests {
   void execute_on_users(Exchange& exchange);
   void get(Exchange& exchange);
   Result<net::Nothing> end_copies(std::uint64_t connection);
+  void leave_copies(std::uint64_t connection);
 
   store::Store store_;
   std::unordered_map<std::uint64_t, store::BlockId>
