@@ -6,7 +6,7 @@ set -euo pipefail
 packages_of() {
   case $1 in
     build) echo build-essential cmake ninja-build pkg-config libglib2.0-dev libgoogle-perftools-dev libucx-dev libzmq3-dev libfuse3-dev fuse3 mpich libmpich-dev ;;
-    test) echo catch2 openmpi-bin libopenmpi-dev procps util-linux iproute2 nftables iputils-ping dropbear-bin openssh-client git sqlite3 ;;
+    test) echo catch2 openmpi-bin libopenmpi-dev procps util-linux iproute2 nftables iputils-ping dropbear-bin openssh-client git sqlite3 python3 ;;
     bench) echo redis-server redis-tools memcached ucx-utils ;;
     *) return 1 ;;
   esac

@@ -128,7 +128,7 @@ done
 cluster_run client1 "$bin/names_host_client" shared --host node2 || fail "what all clients changed is not in order"
 
 # count_of WHAT KIND: how often over all clients.
-count_of() { sed -n "s/^$1: .*\<$2 \([0-9]*\).*/\1/p" "${output[@]}" | paste -sd+ | bc; }
+count_of() { sed -n "s/^$1: .*\<$2 \([0-9]*\).*/\1/p" "${output[@]}" | awk '{ sum += $1 } END { print sum + 0 }'; }
 held_up=0
 for kind in mkdir rmdir move movedir link; do
   check "enough changes of kind $kind went over both servers" "$(count_of crossed $kind)" -ge 20
