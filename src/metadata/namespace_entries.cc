@@ -137,7 +137,6 @@ Result<Namespace::Found> Namespace::find_entry(Participant& me, std::uint64_t pa
       if (!read_entry(*segment_, ref, &found.info)) return Status(Code::kCorrupt, "a directory entry is damaged");
       if (found.info.name == name) {
         IMSS_RETURN_IF_ERROR(check_claim(snapshot.values));
-        found.ref = ref;
         found.exists = true;
         return found;
       }
@@ -452,16 +451,21 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
   if (elsewhere(found.info.id)) return Status(Code::kNotSupported, "the directory lies on another server");
   IMSS_ASSIGN_OR_RETURN(const PinnedDirectory above, pin_directory(*me, parent, kFirstDirectoryPin));
   IMSS_ASSIGN_OR_RETURN(const PinnedDirectory victim, pin_directory(*me, found.info.id, kSecondDirectoryPin));
+  fault_point("names.directory_found");
   Extents extents(*segment_);
   IMSS_ASSIGN_OR_RETURN(const std::uint32_t hand_slot, extents.empty_slot(*me));
   DirectoryRecord& dir = *above.record;
   DirectoryRecord& gone = *victim.record;
   bool names_claimed = false;
+  RemovedEntry removed;
   segment::Key key;
   const Status status = edit_names(
       *me, {{parent, name}},
       [&](Transaction& change, segment::TableEdit& edit, const NamePlaces& places) -> Status {
-        if (places.entry[0] == nullptr || Ref(places.values[0].value0).bare() != found.ref) return Code::kNotFound;
+        if (places.entry[0] == nullptr) return Code::kNotFound;
+        const Ref ref = Ref(places.values[0].value0).bare();
+        if (!read_entry(*segment_, ref, &removed.info)) return Code::kCorrupt;
+        if (removed.info.link != found.info.link) return Code::kFenced;
         DirectoryRecord* first = std::min(&dir, &gone);
         DirectoryRecord* second = std::max(&dir, &gone);
         IMSS_RETURN_IF_ERROR(change.lock(first->lock));
@@ -471,7 +475,7 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
         if (gone.entries.load() != 0) return Code::kNotEmpty;
         names_claimed = gone.name_claims.load() != 0;
         if (names_claimed) return Code::kNotEmpty;
-        const std::uint64_t slot = found.info.cookie - 1;
+        const std::uint64_t slot = removed.info.cookie - 1;
         Word* word = slot_word(parent, slot);
         if (word == nullptr) return Code::kCorrupt;
         key = places.key[0];
@@ -480,22 +484,22 @@ Status Namespace::remove_directory(std::uint64_t parent, std::string_view name) 
         change.store(*word, kFreeSlot | dir.free_head.load());
         change.store(dir.free_head, slot + 1);
         change.store(dir.entries, dir.entries.load() - 1);
-        if (found.info.type == NodeType::kDirectory) {
+        if (removed.info.type == NodeType::kDirectory) {
           change.store(dir.subdirectories, dir.subdirectories.load() - 1);
         }
         stamp(change, dir);
         // Should we die before the directory's records are dropped, its name in our hand says so.
-        change.store(me->hand[hand_slot], found.ref.with(Ref::kReap).word());
+        change.store(me->hand[hand_slot], ref.with(Ref::kReap).word());
+        removed.record = {ref, hand_slot};
         return segment::store_outcome(change, {});
       });
-  if (names_claimed) {
-    IMSS_RETURN_IF_ERROR(claim_within(*me, found.info.id));
-    return remove_directory(parent, name);  // settled meanwhile
+  if (names_claimed) IMSS_RETURN_IF_ERROR(claim_within(*me, found.info.id));
+  if (names_claimed || (status.code() == Code::kFenced && segment_->serving())) {
+    return remove_directory(parent, name);  // what was found before the locks has changed meanwhile
   }
   IMSS_RETURN_IF_ERROR(status);
   fault_point("names.directory_removed");
   mark_dirty(*segment_, DirtyKind::kEntry, key);
-  RemovedEntry removed{{found.ref, hand_slot}, found.info};
   return drop_directory(*me, removed);
 }
 

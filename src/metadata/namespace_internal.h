@@ -65,7 +65,6 @@ inline void stamp(segment::Transaction& change, DirectoryRecord& directory) {
 
 struct Namespace::Found {
   EntryInfo info;
-  segment::Ref ref;
   bool exists = false;
 };
 

@@ -85,7 +85,6 @@ Status Namespace::plan_rename(Participant& me, RenamePlan& plan) {
   if (!source.exists) return Code::kNotFound;
   IMSS_ASSIGN_OR_RETURN(const Found target, find_entry(me, plan.to.parent, plan.to.name));
   plan.source = source.info;
-  plan.source_ref = source.ref;
   plan.target = target.info;
   plan.target_exists = target.exists;
   IMSS_ASSIGN_OR_RETURN(plan.from_dir, pin_directory(me, plan.from.parent, kFirstDirectoryPin));
@@ -215,19 +214,22 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
   return edit_names(
       me, {plan.from, plan.to},
       [&](Transaction& change, segment::TableEdit& edit, const NamePlaces& places) -> Status {
-        const bool same_source =
-            places.entry[0] != nullptr && Ref(places.values[0].value0).bare() == plan.source_ref;
         if (places.entry[0] == nullptr) return Code::kNotFound;
+        EntryInfo source;
         EntryInfo target;
+        if (!read_entry(*segment_, Ref(places.values[0].value0), &source)) return Code::kCorrupt;
         if (places.entry[1] != nullptr && !read_entry(*segment_, Ref(places.values[1].value0), &target)) {
           return Code::kCorrupt;
         }
         const bool same_target = (places.entry[1] != nullptr) == plan.target_exists &&
                                  (!plan.target_exists || target.link == plan.target.link);
-        if (!same_source || !same_target) return Code::kFenced;
+        if (source.link != plan.source.link || !same_target) return Code::kFenced;
         // Only now: an overflow bucket that was provided meanwhile may have filled slots that were empty before.
         if (!find_empty_slots(me, plan.slots)) return Code::kRange;
         if (moves_directory) IMSS_RETURN_IF_ERROR(check_cycle(me, plan));
+        // The same names may have other slots and records than before the locks.
+        plan.source = source;
+        plan.source_ref = Ref(places.values[0].value0).bare();
         plan.target = target;
         IMSS_RETURN_IF_ERROR(apply_rename(me, plan, change));
         plan.from_key = places.key[0];
