@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cassert>
 #include <string>
 
 #include "metadata/authority.h"
@@ -204,6 +205,7 @@ Status CrossNames::settle(std::uint64_t change, std::uint32_t server, const Dead
       if (finished.replaced) holder->leave_to_reaper(finished.victim);
       return {};
     }
+    assert(change != mine);  // a change never asks for what it has claimed
     if (change < mine) return Status::claimed(change);
     if (deadline.expired()) {
       return Status(Code::kTimedOut, "a change over several metadata servers that holds the name does not end");

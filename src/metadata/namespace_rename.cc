@@ -162,6 +162,11 @@ Result<RenameResult> Namespace::rename(std::uint64_t from_parent, std::string_vi
                                                   bool no_replace) {
   IMSS_RETURN_IF_ERROR(check_name(from_parent, from_name));
   IMSS_RETURN_IF_ERROR(check_name(to_parent, to_name));
+  if (from_parent == to_parent && from_name == to_name) {
+    // Two looks at it could see two different things.
+    IMSS_RETURN_IF_ERROR(lookup(from_parent, from_name).status());
+    return no_replace ? Result<RenameResult>(Code::kExists) : RenameResult{};
+  }
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   RenamePlan plan;

@@ -118,6 +118,32 @@ TEST_CASE("threads that change a namespace over servers at random leave it whole
   all.require_sound();
 }
 
+TEST_CASE("a directory that is renamed onto itself while others replace it stays", "[cross]") {
+  Cluster all(2);
+  all.make_directory(all.root(), "d", 0);
+  std::atomic<bool> done{false};
+  std::thread replacer([&] {
+    View names = all.view();
+    for (int i = 0; i < 2000; ++i) {
+      if (names.make_directory(all.root(), "e", nullptr).ok()) {
+        [[maybe_unused]] const Status replaced = names.rename(all.root(), "e", all.root(), "d", false);
+      }
+    }
+    done = true;
+  });
+  Status status;
+  {
+    View names = all.view();
+    while (!done && status.ok()) status = names.rename(all.root(), "d", all.root(), "d", false);
+  }
+  replacer.join();
+  INFO(status.message());
+  CHECK(status.ok());
+  CHECK(all.view().rename(all.root(), "d", all.root(), "d", true).code() == Code::kExists);
+  CHECK(all.view().rename(all.root(), "none", all.root(), "none", false).code() == Code::kNotFound);
+  all.require_sound();
+}
+
 TEST_CASE("files that are only moved are all there once, whoever moves them at the same time", "[cross]") {
   Cluster all(3);
   const auto directories = first_directories(all);
