@@ -66,8 +66,8 @@ class HostedSegment {
     segment.clean_up();
     imss::segment::CheckOptions options;
     options.reach = segment.super().role == static_cast<std::uint32_t>(imss::segment::Role::kData)
-                        ? imss::segment::ReachVisitor(imss::store::visit_owned)
-                        : imss::segment::ReachVisitor(imss::metadata::visit_owned);
+                        ? imss::segment::ReachVisitor(imss::store::visit)
+                        : imss::segment::ReachVisitor(imss::metadata::visit);
     auto report = imss::segment::check_segment(segment, options);
     REQUIRE(report.ok());
     std::string errors;

@@ -57,7 +57,7 @@ Finding check_one(const std::string& name, const Options& options) {
   finding.role = static_cast<segment::Role>((*segment)->super().role);
   segment::CheckOptions check;
   check.repair = options.repair;
-  check.reach = finding.role == segment::Role::kData ? store::visit_owned : metadata::visit_owned;
+  check.reach = finding.role == segment::Role::kData ? store::visit : metadata::visit;
   auto report = segment::check_segment(**segment, check);
   finding.status = report.status();
   if (report.ok()) finding.report = std::move(*report);

@@ -1,16 +1,14 @@
-// Which extents of a metadata server's segment the namespace engine owns: for the checker.
-// Stateless; any thread.
+// What the namespace engine says of a metadata server's segment to the checker: which extents it owns, and what of its
+// own structures is broken. Stateless; any thread that is a participant.
 #pragma once
 
-#include <functional>
-
 #include "base/result.h"
-#include "segment/segment.h"
+#include "segment/check.h"
 
 namespace imss::metadata {
 
-// Calls `owns` for the record of every entry, directory, instance and server, for the chunks of
-// directories and for the journaller's ring. Fits segment::ReachVisitor. Errors: kTimedOut.
-Status visit_owned(segment::Segment& segment, const std::function<void(segment::Ref owned)>& owns);
+// Owned are the records of every entry, directory, instance and server, the chunks of directories and the journaller's
+// ring. Fits segment::ReachVisitor. Errors: kTimedOut.
+Status visit(segment::Segment& segment, const segment::EngineFindings& findings);
 
 }  // namespace imss::metadata

@@ -90,8 +90,10 @@ Result<CheckReport> check_segment(Segment& segment, const CheckOptions& options)
     pass.look();
     bool all_known = false;
     if (options.reach) {
-      const Status status =
-          options.reach(segment, [&](Ref owned) { pass.own(owned, Owner::kEngine); });
+      const EngineFindings findings{
+          [&](Ref owned) { pass.own(owned, Owner::kEngine); },
+          [&](const std::string& place, const std::string& sentence) { pass.note_wrong(place, sentence); }};
+      const Status status = options.reach(segment, findings);
       all_known = status.ok();
       if (!all_known) pass.note_unreachable(status);
     }

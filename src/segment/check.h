@@ -15,10 +15,14 @@
 
 namespace imss::segment {
 
-// Calls `owns` once for each extent that an engine's own structures reference. The segment layer
-// itself knows hands, the limbo, slabs and the overflow buckets of tables.
-using ReachVisitor =
-    std::function<Status(Segment&, const std::function<void(Ref owned)>& owns)>;
+// What an engine says about its own structures. The segment layer itself knows hands, the limbo, slabs and the overflow
+// buckets of tables.
+struct EngineFindings {
+  std::function<void(Ref owned)> owns;  // called once for each extent that they reference
+  // A broken invariant: a place, the same each time the same thing is found, and a sentence.
+  std::function<void(const std::string& place, const std::string& sentence)> wrong;
+};
+using ReachVisitor = std::function<Status(Segment&, const EngineFindings&)>;
 
 struct CheckOptions {
   // Returns leaked extents to their pools and counts the tables' entries anew. Only when no

@@ -28,6 +28,8 @@ class CheckPass {
   void look();
   // An extent that the engine references.
   void own(Ref ref, Owner owner);
+  // The engine found one of its invariants broken.
+  void note_wrong(const std::string& place, const std::string& sentence) { error(place, sentence); }
   // The engine's structures could not be followed to the end.
   void note_unreachable(const Status& status) { error("engine", status.message()); }
   // Extents without an owner. REQUIRES: look(), and own() for all that the engine owns.

@@ -9,17 +9,17 @@ using segment::Key;
 using segment::Ref;
 using segment::Values;
 
-Status visit_owned(segment::Segment& segment, const std::function<void(Ref owned)>& owns) {
+Status visit(segment::Segment& segment, const segment::EngineFindings& findings) {
   const auto& root = segment.super().service_root;
   const std::uint64_t ring = root[kDirtyRing].load();
   const std::uint64_t ring_bytes = root[kDirtyPlaces].load() * sizeof(DirtyInode);
-  if (ring != 0 && ring_bytes <= segment::kMaxExtentBytes) owns(Ref(ring, segment::class_for(ring_bytes), false));
+  if (ring != 0 && ring_bytes <= segment::kMaxExtentBytes) findings.owns(Ref(ring, segment::class_for(ring_bytes), false));
   return segment::Table(segment, segment::kBlockTable).for_each([&](Key key, const Values& values) {
     const Ref ref = Ref(values.value0).bare();
-    owns(ref);
+    findings.owns(ref);
     if (key.second != 0 || !segment.valid_ref(ref) || ref.bytes() < sizeof(Inode)) return true;
     const Ref extended = Ref(segment.at<Inode>(ref.offset())->extended.load()).bare();
-    if (!extended.none()) owns(extended);
+    if (!extended.none()) findings.owns(extended);
     return true;
   });
 }

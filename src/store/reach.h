@@ -1,16 +1,13 @@
-// Which extents of a data server's segment the data engine owns: for the checker. Stateless; any
-// thread.
+// What the data engine says of a data server's segment to the checker: which extents it owns. Stateless; any thread.
 #pragma once
 
-#include <functional>
-
 #include "base/result.h"
-#include "segment/segment.h"
+#include "segment/check.h"
 
 namespace imss::store {
 
-// Calls `owns` for the extent of every block and inode, and for what inodes refer to. Fits
-// segment::ReachVisitor. Errors: kTimedOut.
-Status visit_owned(segment::Segment& segment, const std::function<void(segment::Ref owned)>& owns);
+// Owned are the extents of every block and inode, and what inodes refer to. Fits segment::ReachVisitor.
+// Errors: kTimedOut.
+Status visit(segment::Segment& segment, const segment::EngineFindings& findings);
 
 }  // namespace imss::store

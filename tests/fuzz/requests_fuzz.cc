@@ -62,8 +62,8 @@ class Server {
     segment::Segment& segment = *host_->segment();
     segment.clean_up();
     segment::CheckOptions options;
-    options.reach = kRole == segment::Role::kData ? segment::ReachVisitor(store::visit_owned)
-                                                  : segment::ReachVisitor(metadata::visit_owned);
+    options.reach = kRole == segment::Role::kData ? segment::ReachVisitor(store::visit)
+                                                  : segment::ReachVisitor(metadata::visit);
     const auto report = segment::check_segment(segment, options);
     require(report.ok() && report->errors.empty(), "the segment is sound");
     require(report->leaked_extents == 0, "nothing has leaked");

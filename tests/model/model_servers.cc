@@ -89,9 +89,9 @@ std::string Servers::check() {
   std::string wrong;
   auto metadata = Segment::open(metadata_->segment_name());
   if (!metadata.ok()) return metadata.status().message();
-  wrong += check_one(**metadata, imss::metadata::visit_owned);
+  wrong += check_one(**metadata, imss::metadata::visit);
   (*metadata)->leave();
-  for (const auto& server : data_) wrong += check_one(*server->segment(), imss::store::visit_owned);
+  for (const auto& server : data_) wrong += check_one(*server->segment(), imss::store::visit);
   return wrong;
 }
 

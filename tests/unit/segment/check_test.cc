@@ -100,7 +100,7 @@ TEST_CASE("the checker finds damage of tables") {
 TEST_CASE("the checker finds what is owned twice, and claims and pages that nobody answers for") {
   const Broken broken;
   Ref owned;
-  REQUIRE(reach_entries(*broken.segment, [&](Ref ref) { owned = ref; }).ok());
+  REQUIRE(reach_entries(*broken.segment, {[&](Ref ref) { owned = ref; }, nullptr}).ok());
   broken.breaks(broken.me->hand[60], owned.word(), "owned twice");
   broken.breaks(broken.segment->super().limbo[5], owned.word(), "owned twice");
   broken.breaks(broken.segment->participant(40).hand[0], owned.word(), "owns something");

@@ -148,10 +148,10 @@ inline void arm_fault(const std::string& spec) {
 // Entries of table 0 whose first key word is kOwning reference an extent.
 constexpr std::uint64_t kOwning = 0x7000000000000007;
 
-inline Status reach_entries(Segment& segment, const std::function<void(Ref)>& owns) {
+inline Status reach_entries(Segment& segment, const segment::EngineFindings& findings) {
   Table table(segment, segment::kBlockTable);
   return table.for_each([&](Key key, const Values& values) {
-    if (key.first == kOwning) owns(Ref(values.value0));
+    if (key.first == kOwning) findings.owns(Ref(values.value0));
     return true;
   });
 }

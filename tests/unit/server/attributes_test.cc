@@ -139,8 +139,8 @@ void require_sound(const std::string& name) {
   REQUIRE(segment.ok());
   (*segment)->clean_up();
   imss::segment::CheckOptions options;
-  options.reach = name.starts_with("imss-data") ? imss::segment::ReachVisitor(imss::store::visit_owned)
-                                                : imss::segment::ReachVisitor(imss::metadata::visit_owned);
+  options.reach = name.starts_with("imss-data") ? imss::segment::ReachVisitor(imss::store::visit)
+                                                : imss::segment::ReachVisitor(imss::metadata::visit);
   const auto report = imss::segment::check_segment(**segment, options);
   REQUIRE(report.ok());
   CHECK(report->errors.empty());

@@ -215,8 +215,8 @@ pid_t start_client(Board& board, std::uint32_t number, std::uint64_t seed) {
 imss::segment::CheckReport check(imss::segment::Segment& segment) {
   imss::segment::CheckOptions options;
   options.reach = segment.name().starts_with("imss-data")
-                      ? imss::segment::ReachVisitor(imss::store::visit_owned)
-                      : imss::segment::ReachVisitor(imss::metadata::visit_owned);
+                      ? imss::segment::ReachVisitor(imss::store::visit)
+                      : imss::segment::ReachVisitor(imss::metadata::visit);
   auto report = imss::segment::check_segment(segment, options);
   REQUIRE(report.ok());
   std::string errors;
