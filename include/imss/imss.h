@@ -385,7 +385,7 @@ IMSS_API int32_t open_dataset(const char* uri);
 IMSS_API int32_t release_dataset(int32_t id);
 
 // Removes the name at once. The blocks go when the last id that is open in any process is
-// released.
+// released; those on a server that is out of reach go when it is back.
 // Errors: EINVAL, ENAMETOOLONG, ENOTCONN, ENOENT, ENOTDIR, EISDIR use imss_rmdir, EACCES.
 IMSS_API int32_t delete_dataset(const char* uri);
 

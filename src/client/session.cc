@@ -9,6 +9,7 @@
 #include "client/local_host.h"
 #include "client/name_router.h"
 #include "client/remote_store.h"
+#include "client/session_internal.h"
 #include "client/unmapped.h"
 #include "segment/segment_files.h"
 
@@ -249,6 +250,7 @@ Status Session::reap() {
 
 // The instance of a dataset is the one whose server has its inode.
 Status Session::reap_dataset(const metadata::EntryInfo& entry) {
+  Status outcome;  // ok: it died before it made the inode, or the data is gone
   IMSS_ASSIGN_OR_RETURN(const auto all, names_->instances());
   for (const metadata::InstanceInfo& info : all) {
     auto servers = instance(info.name);
@@ -260,7 +262,11 @@ Status Session::reap_dataset(const metadata::EntryInfo& entry) {
     const std::uint32_t home = entry.layout.home_server;
     if (home >= (*servers)->stores.size() || !(*servers)->stores[home]) continue;
     store::DataService& store = *(*servers)->stores[home];
-    if (!store.serving()) continue;
+    if (store.lost()) continue;
+    if (!store.serving()) {
+      outcome = out_of_reach();
+      continue;
+    }
     auto last = store.remove_link(entry.id, entry.link);
     if (last.code() == Code::kNotFound) {
       // Its author may have committed the inode without having come to apply that.
@@ -271,13 +277,15 @@ Status Session::reap_dataset(const metadata::EntryInfo& entry) {
     if (last.ok() && *last) return drop(entry.id, entry.layout, **servers);
     return last.status();
   }
-  return {};  // it died before it made the inode, or the data is gone
+  return outcome;
 }
 
 // Dataset ids are the metadata service's, so the same id in another instance does not exist; an attached server may
 // be part of several instances.
 Status Session::sweep(store::Store& server, std::uint32_t server_id, const RemoteOpeners& remote) {
+  bool all_reached = true;  // but those that are gone for good
   const auto for_each_neighbour = [&](const std::function<Status(store::DataService&)>& visit) -> Status {
+    all_reached = true;
     IMSS_ASSIGN_OR_RETURN(const auto all, names_->instances());
     for (const metadata::InstanceInfo& info : all) {
       if (std::ranges::find(info.servers, server_id) == info.servers.end()) continue;
@@ -285,7 +293,12 @@ Status Session::sweep(store::Store& server, std::uint32_t server_id, const Remot
       forget_instance(info.name);
       IMSS_ASSIGN_OR_RETURN(const auto servers, instance(info.name));
       for (const auto& store : servers->stores) {
-        if (store && store->serving()) IMSS_RETURN_IF_ERROR(visit(*store));
+        if (!store || store->lost()) continue;
+        if (store->serving()) {
+          IMSS_RETURN_IF_ERROR(visit(*store));
+        } else {
+          all_reached = false;
+        }
       }
     }
     return {};
@@ -302,6 +315,7 @@ Status Session::sweep(store::Store& server, std::uint32_t server_id, const Remot
     if (!attributes.ok()) return attributes.status();
     IMSS_RETURN_IF_ERROR(for_each_neighbour(
         [&](store::DataService& store) { return store.erase_range(dataset, 1, attributes->last_block()); }));
+    if (!all_reached) return out_of_reach();
     return drop_home(dataset, attributes->last_block(), server, true);  // whether LOCAL is not known here
   };
   return server.sweep(actions);

@@ -45,6 +45,11 @@ inline Status out_of_reach(const Dataset& dataset, std::uint32_t position) {
                                format_uri(dataset.uri) + " is gone");
 }
 
+// What is to be removed has stayed in part.
+inline Status out_of_reach() {
+  return Status(Code::kIo, "a data server that may come back is out of reach; what it has is removed later");
+}
+
 // Whether a change that ended like this may have happened, or happen yet.
 inline bool may_be_applied(const Status& status) {
   return status.code() == Code::kUnknownOutcome || status.code() == Code::kTimedOut;

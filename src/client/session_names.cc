@@ -171,25 +171,32 @@ Status Session::unlink_data(metadata::RemovedEntry& removed, const InstanceServe
     status = last.status();
     if (last.ok() && *last) status = drop(removed.info.id, layout, servers);
   }
-  // With the inode's server gone there is nothing left to remove; what cannot be removed now is later.
+  // With the inode's server gone there is nothing left to remove; what cannot be removed now is later, without the caller.
   if (status.ok() || status.code() == Code::kNotFound || status.code() == Code::kFenced) {
     names_->forget(removed);
-    return {};
+  } else {
+    names_->leave_to_reaper(removed);
   }
-  names_->leave_to_reaper(removed);
-  return status;
+  return {};
 }
 
-// Blocks first and the inode last: an inode without name and opener says that there is still work to do.
+// Blocks first and the inode last: an inode without name and opener says that there is still work to do. kIo: a server
+// that may come back was out of reach, so the inode has stayed.
 Status Session::drop(std::uint64_t dataset, const metadata::Layout& layout, const InstanceServers& servers) {
   store::DataService& home = *servers.stores[layout.home_server];
   auto attributes = home.attributes(dataset);
   if (!attributes.ok()) return {};
   const std::uint64_t last = attributes->last_block();
+  bool all_reached = true;
   for (const auto& store : servers.stores) {
-    if (!store || !store->serving()) continue;
-    IMSS_RETURN_IF_ERROR(store->erase_range(dataset, 1, last));
+    if (!store || store->lost()) continue;
+    if (store->serving()) {
+      IMSS_RETURN_IF_ERROR(store->erase_range(dataset, 1, last));
+    } else {
+      all_reached = false;
+    }
   }
+  if (!all_reached) return out_of_reach();
   return drop_home(dataset, last, home, layout.policy == static_cast<std::uint8_t>(Policy::kLocal));
 }
 
@@ -406,7 +413,8 @@ Status Session::close_data(Dataset& dataset) {
   if (!home->serving()) return {};
   if (dataset.wrote.load()) IMSS_RETURN_IF_ERROR(home->extend_size(dataset.id, 0));  // stamps the time
   IMSS_ASSIGN_OR_RETURN(const bool last, home->close(dataset.id));
-  return last ? drop(dataset.id, dataset.layout, *dataset.instance) : Status();
+  if (last && !drop(dataset.id, dataset.layout, *dataset.instance).ok()) home->leave_orphan(dataset.id);
+  return {};
 }
 
 Result<store::Attributes> Session::attributes(Dataset& dataset) {

@@ -240,7 +240,7 @@ void DataRequests::execute_on_users(Exchange& exchange) {
           [&](const net::DatasetRequest& request) {
             auto last = store_.close_for(request.dataset, client);
             if (exchange.reads_only && last.ok() && *last) {
-              store_.expect_orphans();  // it may not remove the dataset itself
+              store_.leave_orphan(request.dataset);  // it may not remove the dataset itself
               last = false;
             }
             return last_reply(last);

@@ -126,6 +126,8 @@ class DataService {
   virtual Status add_link(std::uint64_t dataset, std::uint64_t link) = 0;
   // Returns true as close() does.
   virtual Result<bool> remove_link(std::uint64_t dataset, std::uint64_t link) = 0;
+  // The caller could not drop such a dataset: its server does, when it can.
+  virtual void leave_orphan(std::uint64_t dataset) = 0;
   // Removes the inode itself, the last step of dropping a dataset.
   virtual Status erase_inode(std::uint64_t dataset) = 0;
 

@@ -100,6 +100,7 @@ class Store final : public DataService {
   Result<bool> close(std::uint64_t dataset) override;
   Status add_link(std::uint64_t dataset, std::uint64_t link) override;
   Result<bool> remove_link(std::uint64_t dataset, std::uint64_t link) override;
+  void leave_orphan(std::uint64_t dataset) override;
   Status erase_inode(std::uint64_t dataset) override;
   Status settle() override;
 
@@ -148,8 +149,6 @@ class Store final : public DataService {
     std::uint64_t remote_changes = 0;
   };
   Status sweep(const SweepActions& actions);
-  // The next sweep looks for datasets without name and opener, whether somebody died or not.
-  void expect_orphans();
   Status for_each_block(const std::function<bool(BlockId, const segment::Values&)>& visit);
 
   segment::Segment& segment() const { return *segment_; }

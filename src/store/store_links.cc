@@ -157,7 +157,7 @@ std::uint64_t Store::processes_present(std::unordered_set<std::uint64_t>* tokens
   return all;
 }
 
-void Store::expect_orphans() { segment_->super().service_root[kSweptRecoveries].store(kNotSwept); }
+void Store::leave_orphan(std::uint64_t) { segment_->super().service_root[kSweptRecoveries].store(kNotSwept); }
 
 // Opens outlive the threads that made them: a process is gone when none of its threads is registered here and the
 // system does not know it any more either.

@@ -45,13 +45,33 @@ struct Nodes {
     REQUIRE(connected.ok());
     session = std::move(*connected);
   }
-  // A dataset whose inode is on the first server.
-  Dataset& create(const DatasetOptions& options) {
+  // A dataset whose inode is on the first server, or the second.
+  Dataset& create(const DatasetOptions& options, std::uint32_t home = 0) {
     for (int i = 0;; ++i) {
-      handle = *session->create({"w", "file" + std::to_string(i)}, options);
+      uri = {"w", "file" + std::to_string(i)};
+      handle = *session->create(uri, options);
       Dataset& dataset = **session->dataset(handle);
-      if (dataset.layout.home_server == 0) return dataset;
+      if (dataset.layout.home_server == home) return dataset;
     }
+  }
+  // Blocks and inodes of the dataset that the servers have.
+  std::uint64_t stored(std::uint64_t dataset) {
+    std::uint64_t count = 0;
+    for (engines::DataEngine& engine : data) {
+      REQUIRE(engine.store.for_each_block([&](store::BlockId id, const segment::Values&) {
+        if (id.dataset == dataset) ++count;
+        return true;
+      }).ok());
+    }
+    return count;
+  }
+  // What metadata servers do now and then, by a session of its own; again until nothing is left to do.
+  void await_reaped() {
+    auto keeper = Session::connect_segment(names.hosted.segment()->name());
+    REQUIRE(keeper.ok());
+    const Deadline patience = Deadline::from_now(kPatienceMs);
+    while (!(*keeper)->reap().ok()) REQUIRE_FALSE(patience.expired());
+    (*keeper)->leave_metadata();
   }
   void await_second(const Dataset& dataset, bool serving) const {
     const Deadline patience = Deadline::from_now(kPatienceMs);
@@ -76,6 +96,7 @@ struct Nodes {
   std::unique_ptr<server::NetworkService> services[2];
   std::uint16_t second_port = 0;
   std::unique_ptr<Session> session;
+  Uri uri;
   std::int32_t handle = -1;
 };
 
@@ -138,6 +159,38 @@ TEST_CASE("no copy is written while another one is out of reach, and none is rea
     CHECK(is_at_both(block, stamped(kBlockBytes, 4)));
   }
   REQUIRE(session.release(nodes.handle).ok());
+}
+
+TEST_CASE("what a removed dataset has on a server out of reach is removed when that is back") {
+  Nodes nodes;
+  Session& session = *nodes.session;
+  DatasetOptions options;
+  options.block_bytes = kBlockBytes;
+  options.block_count = 4;
+  const std::uint32_t home = GENERATE(0U, 1U);
+  nodes.create(options, home);
+  const std::shared_ptr<Dataset> held = *session.dataset(nodes.handle);
+  Dataset& dataset = *held;
+  const std::uint64_t id = dataset.id;
+  for (std::uint64_t block = 1; block <= 4; ++block) REQUIRE(session.put(dataset, block, stamped(kBlockBytes, 1)).ok());
+  REQUIRE(nodes.stored(id) > 4);
+  nodes.take_second_away(dataset);
+  if (home == 0) REQUIRE(session.release(nodes.handle).ok());
+  CHECK(session.unlink(nodes.uri).ok());
+  CHECK(session.open(nodes.uri).code() == Code::kNotFound);
+  CHECK(nodes.stored(id) > 0);
+  {
+    auto keeper = Session::connect_segment(nodes.names.hosted.segment()->name());
+    REQUIRE(keeper.ok());
+    CHECK(!(*keeper)->reap().ok());  // not now
+    (*keeper)->leave_metadata();
+  }
+  nodes.bring_second_back(dataset);
+  if (home == 1) REQUIRE(session.release(nodes.handle).ok());
+  nodes.await_reaped();
+  CHECK(nodes.stored(id) == 0);
+  for (const auto& engine : nodes.data) engine.hosted.require_sound();
+  nodes.names.hosted.require_sound();
 }
 
 }  // namespace imss::client
