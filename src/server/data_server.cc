@@ -277,14 +277,7 @@ void DataServer::notice_replaced_metadata() {
 
 void DataServer::tell_attributes(bool at_once) {
   notice_replaced_metadata();
-  const Status status = feed_->send(session_->names(), at_once);
-  if (status.ok() == !untold_) return;
-  untold_ = !status.ok();  // said once, as the next time everything is sent
-  if (untold_) {
-    IMSS_LOG_WARN("the metadata file does not get what inodes say: %s", status.message().c_str());
-  } else {
-    IMSS_LOG_INFO("the metadata file gets what inodes say again");
-  }
+  not_told_.note(feed_->send(session_->names(), at_once));
 }
 
 void DataServer::upkeep() {
@@ -294,23 +287,16 @@ void DataServer::upkeep() {
     session_->fence_dead();
     return;
   }
-  if (const Status status = create_instance_when_complete(); !status.ok()) {
-    IMSS_LOG_WARN("cannot create the instance: %s", status.message().c_str());
-  }
-  if (const Status status = session_->reap(); !status.ok()) {
-    IMSS_LOG_WARN("cannot remove what dead clients left: %s", status.message().c_str());
-  }
+  not_created_.note(create_instance_when_complete());
+  not_reaped_.note(session_->reap());
   client::RemoteOpeners remote;
   if (network_) {
-    if (const Status status = network_->forget_clients(); !status.ok()) {
-      IMSS_LOG_WARN("cannot forget clients that are gone: %s", status.message().c_str());
-    }
+    not_forgotten_.note(network_->forget_clients());
     remote.lives = [this](std::uint64_t record) { return network_->lives(record); };
     remote.changes = network_->clients().changes();
     network_->announce_epoch();
   }
-  const Status status = session_->sweep(*store_, server_id_, remote);
-  if (!status.ok()) IMSS_LOG_WARN("cannot sweep: %s", status.message().c_str());
+  not_swept_.note(session_->sweep(*store_, server_id_, remote));
   tell_attributes(false);
 }
 

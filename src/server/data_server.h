@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log_limit.h"
 #include "base/result.h"
 #include "base/thread_annotations.h"
 #include "client/session.h"
@@ -96,7 +97,11 @@ class DataServer {
   std::unique_ptr<NetworkService> network_;
   std::optional<store::Store> store_;
   std::optional<AttributeFeed> feed_;
-  bool untold_ = false;  // the metadata server could not be told about inodes
+  Complaint not_created_{"cannot create the instance"};
+  Complaint not_reaped_{"cannot remove what dead clients left"};
+  Complaint not_forgotten_{"cannot forget clients that are gone"};
+  Complaint not_swept_{"cannot remove datasets without name and opener"};
+  Complaint not_told_{"the metadata file does not get what inodes say"};
   std::vector<std::uint64_t> told_nonces_;  // of several metadata servers, as told last
   std::uint32_t server_id_ = 0;
   bool instance_created_ = false;

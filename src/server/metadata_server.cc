@@ -176,13 +176,8 @@ void MetadataServer::reap() {
     if (!session.ok()) return;  // not all of them have joined yet
     session_ = std::move(*session);
   }
-  const Status status = session_->reap();
-  if (!status.ok())
-    IMSS_LOG_WARN("cannot remove what dead clients left: %s", status.message().c_str());
-  if (!changes_) return;
-  const Status settled = changes_->run(session_->metadata_services());
-  if (!settled.ok())
-    IMSS_LOG_WARN("cannot finish changes of dead clients: %s", settled.message().c_str());
+  not_reaped_.note(session_->reap());
+  if (changes_) not_finished_.note(changes_->run(session_->metadata_services()));
 }
 
 void MetadataServer::run_upkeep() {
@@ -191,8 +186,7 @@ void MetadataServer::run_upkeep() {
   do {
     if (is_one_of_several()) beat();
     if (network_) {
-      if (const Status forgotten = network_->forget_clients(); !forgotten.ok())
-        IMSS_LOG_WARN("cannot forget clients that are gone: %s", forgotten.message().c_str());
+      not_forgotten_.note(network_->forget_clients());
       network_->announce_epoch();
     }
     reap();

@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "base/log_limit.h"
 #include "base/host_file.h"
 #include "base/result.h"
 #include "base/thread_annotations.h"
@@ -92,6 +93,9 @@ class MetadataServer {
 
   // Of a server with clients on other nodes, or among several: removes what they left behind.
   std::unique_ptr<client::Session> session_;
+  Complaint not_reaped_{"cannot remove what dead clients left"};
+  Complaint not_finished_{"cannot finish changes of dead clients"};
+  Complaint not_forgotten_{"cannot forget clients that are gone"};
   Mutex mutex_;
   Condition stop_requested_;
   bool stopping_ IMSS_GUARDED_BY(mutex_) = false;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "net/server_clock.h"
 
 namespace imss::server {
@@ -363,7 +364,7 @@ void RequestWorker::refuse(Peer& peer, const net::Head& head, const Status& stat
 }
 
 void RequestWorker::turn_away(Peer& peer, const char* why) {
-  IMSS_LOG_WARN("a connection is closed: %s", why);
+  IMSS_LOG_WARN_BOUNDED("a connection is closed: %s", why);
   port_->close(*peer.connection);
   drop(peer);
   peers_.erase(peer.number);

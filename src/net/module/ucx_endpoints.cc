@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "net/module/sockets.h"
 #include "net/module/ucx_port.h"
 #include "net/module/ucx_settings.h"
@@ -152,7 +152,7 @@ bool UcxPort::accept_endpoints() {
     if (!opened.ok()) {
       // It has gone meanwhile, or has transports that this side has not; its own line tells the
       // rest.
-      IMSS_LOG_WARN("a peer was not accepted: %s", opened.message().c_str());
+      IMSS_LOG_WARN_BOUNDED("a peer was not accepted: %s", opened.message().c_str());
       continue;
     }
     nameless_[nameless.endpoint->handle] = &nameless;

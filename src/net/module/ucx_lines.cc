@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "net/module/greeting.h"
 #include "net/module/sockets.h"
 #include "net/module/ucx_port.h"
@@ -84,7 +85,7 @@ void UcxPort::accept_lines(int listener) {
       const Result<int> unwanted = accept_line(listener, peer);
       if (unwanted.ok()) close_socket(*unwanted);
       spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-      IMSS_LOG_WARN("%s was turned away: no descriptors are left", peer.c_str());
+      IMSS_LOG_WARN_BOUNDED("%s was turned away: no descriptors are left", peer.c_str());
       continue;
     }
     if (!line.ok()) return;
@@ -207,7 +208,7 @@ void UcxPort::line_ended(UcxConnection& connection, const std::string& how) {
   }
   const Status why(Code::kIo, "the connection to " + connection.peer + " ended: " + how);
   // Of a peer that was never more than a line nobody else will speak.
-  if (connection.silent) IMSS_LOG_WARN("%s", why.message().c_str());
+  if (connection.silent) IMSS_LOG_WARN_BOUNDED("%s", why.message().c_str());
   fail(connection, why);
 }
 

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/log_limit.h"
+
 using imss::LogLevel;
 
 namespace {
@@ -118,4 +120,41 @@ TEST_CASE("levels are read from words and digits") {
   CHECK_FALSE(imss::parse_log_level("6").has_value());
   CHECK_FALSE(imss::parse_log_level("").has_value());
   CHECK_FALSE(imss::parse_log_level("loud").has_value());
+}
+
+TEST_CASE("what others cause again and again is logged now and then, with how often it was not") {
+  imss::LogLimit limit;
+  constexpr std::int64_t kSecond = imss::LogLimit::kPeriodNs;
+  const std::int64_t start = 1000 * kSecond;
+  std::uint64_t left_out = 0;
+  int passed = 0;
+  for (int i = 0; i < 1000; ++i) passed += limit.pass(start, &left_out) ? 1 : 0;
+  CHECK(passed == imss::LogLimit::kBurst);
+  CHECK(left_out == 0);
+  CHECK(limit.pass(start + kSecond, &left_out));
+  CHECK(left_out == 1000 - imss::LogLimit::kBurst);
+  CHECK_FALSE(limit.pass(start + kSecond, &left_out));
+  for (int i = 0; i < 1000; ++i) passed += limit.pass(start + 1000 * kSecond, &left_out) ? 1 : 0;
+  CHECK(passed == 2 * imss::LogLimit::kBurst);
+}
+
+TEST_CASE("a complaint is said once as long as its reason stays, and when it is over") {
+  LogCapture capture(LogLevel::kInfo);
+  imss::Complaint complaint("cannot sing");
+  for (int i = 0; i < 3; ++i) complaint.note(imss::Status(imss::Code::kIo, "hoarse"));
+  for (int i = 0; i < 2; ++i) complaint.note(imss::Status(imss::Code::kIo, "shy"));
+  for (int i = 0; i < 2; ++i) complaint.note({});
+  const std::string text = capture.take();
+  CHECK(count_of(text, "cannot sing: hoarse") == 1);
+  CHECK(count_of(text, "cannot sing: shy") == 1);
+  CHECK(count_of(text, "no longer: cannot sing") == 1);
+  CHECK(count_of(text, "\n") == 3);
+}
+
+TEST_CASE("a bounded line stands for those that were left out before it") {
+  LogCapture capture(LogLevel::kWarn);
+  for (int i = 0; i < 500; ++i) IMSS_LOG_WARN_BOUNDED("stranger %d", i);
+  const std::string text = capture.take();
+  CHECK(count_of(text, "stranger 0\n") == 1);
+  CHECK(count_of(text, "\n") < 100);
 }
