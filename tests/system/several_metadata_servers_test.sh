@@ -29,6 +29,32 @@ tree() {
 # The names of all entries below the instance, directories with a slash.
 all_names() { "$imss" ls -R imss://many 2> "$work/ls-err" | sed 's/^imss:..many//' | sort; }
 
+# Names of one dataset in directories of all servers: each counts, also one that replaces another or is replaced.
+links_of() { "$imss" stat --json "imss://many/$1" | grep -o '"links": *[0-9]*' | grep -o '[0-9]*$'; }
+link_names() {
+  local i
+  expect 0 "$imss" mkdir -p imss://many/links
+  expect 0 "$imss" put input imss://many/links/first
+  for ((i = 0; i < 8; ++i)); do
+    expect 0 "$imss" mkdir "imss://many/links/d$i"
+    expect 0 "$imss" ln imss://many/links/first "imss://many/links/d$i/name"
+  done
+  [ "$(links_of links/first)" -eq 9 ] || fail "9 names count as $(links_of links/first)"
+  # One name onto another of the same dataset does nothing, as rename(2) has it; onto another dataset it replaces that.
+  expect 0 "$imss" mv imss://many/links/d0/name imss://many/links/d1/name
+  [ "$(links_of links/d0/name)" -eq 9 ] || fail "a name of the same dataset was replaced"
+  for ((i = 0; i < 8; ++i)); do expect 0 "$imss" put input "imss://many/links/d$i/other"; done
+  for ((i = 0; i < 4; ++i)); do
+    expect 0 "$imss" mv "imss://many/links/d$i/name" "imss://many/links/d$(((i + 1) % 4))/other"
+    expect 0 "$imss" mv "imss://many/links/d$((i + 4))/other" "imss://many/links/d$(((i + 1) % 4 + 4))/name"
+  done
+  [ "$(links_of links/first)" -eq 5 ] || fail "5 names count as $(links_of links/first)"
+  expect 0 "$imss" rm imss://many/links/first
+  [ "$(links_of links/d2/other)" -eq 4 ] || fail "4 names count as $(links_of links/d2/other)"
+  expect 0 "$imss" get imss://many/links/d2/other copy
+  same_file input copy
+}
+
 for count in 2 3; do
   mount=("$bin/mount.imss" -u imss://many -n 2 -S 128MiB --metadata-servers $count --metadata-capacity 64MiB)
   expect 0 "${mount[@]}"
@@ -53,6 +79,7 @@ for count in 2 3; do
   expect 0 "$imss" rmdir imss://many/tree/d7/gone0
   expect 1 "$imss" rmdir imss://many/tree/d7/gone0
   expect 1 "$imss" mkdir imss://many/tree/d7
+  link_names
   before=$(all_names)
   [ "$(wc -l <<< "$before")" -gt 40 ] || fail "names are missing: $before"
 
@@ -76,6 +103,11 @@ for count in 2 3; do
   expect 0 "$imss" check imss://many
   [ "$(grep -c '^imss-metadata.*sound' out)" -eq $count ] || fail "not all are checked: $(cat out)"
 
+  [ "$(links_of links/d2/other)" -eq 4 ] || fail "4 names count as $(links_of links/d2/other) after the restarts"
+  expect 0 "$imss" rm -r imss://many/links/d2
+  [ "$(links_of links/d3/other)" -eq 3 ] || fail "3 names count as $(links_of links/d3/other)"
+  before=$(all_names)
+
   # Another number of servers does not go on with these.
   expect 0 "$bin/umount.imss" -u imss://many --keep-data
   expect 1 "$bin/mount.imss" -u imss://many -n 2 -S 128MiB --metadata-servers 4 --metadata-capacity 64MiB
@@ -90,7 +122,9 @@ for count in 2 3; do
   # The metadata files have the names of all servers for a deployment of as many.
   expect 0 "${mount[@]}"
   [ "$(all_names)" = "$before" ] || fail "other names from the metadata files"
-  expect 0 "$imss" rm -rf imss://many/tree
+  [ "$(links_of links/d3/other)" -eq 3 ] || fail "3 names count as $(links_of links/d3/other) from the metadata files"
+  expect 1 "$imss" get imss://many/links/d3/other copy
+  expect 0 "$imss" rm -rf imss://many/tree imss://many/links
   expect 0 "$imss" ls imss://many
   [ ! -s out ] || fail "something is left: $(cat out)"
   expect 0 "$imss" stop --all
