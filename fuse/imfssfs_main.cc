@@ -11,7 +11,9 @@
 
 #include "base/clock.h"
 #include "client/attached.h"
+#include "base/log.h"
 #include "common_program.h"
+#include "kernel_features.h"
 #include "mount_options.h"
 #include "operations.h"
 #include "posix/file_system.h"
@@ -86,12 +88,14 @@ int serve(const fuse::MountOptions& options, posix::FileSystem& files, int end) 
                            (options.fuse_options.empty() ? "" : "," + options.fuse_options);
   fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
   for (const char* const argument : {kProgram, "-o", list.c_str()}) fuse_opt_add_arg(&arguments, argument);
-  fuse_session* const session = fuse_session_new(&arguments, &fuse::operations(), sizeof(fuse_lowlevel_ops), &files);
+  fuse::Door door{files};
+  fuse_session* const session = fuse_session_new(&arguments, &fuse::operations(), sizeof(fuse_lowlevel_ops), &door);
   fuse_opt_free_args(&arguments);
   if (session == nullptr) return tools::fail(kProgram, "fuse does not accept the options " + list);
   int code = tools::kExitFailed;
   if (fuse_set_signal_handlers(session) == 0) {
     if (fuse_session_mount(session, options.mount_point.c_str()) == 0) {
+      if (!door.features.attach(session)) IMSS_LOG_WARN("mmap of shared files will be refused: libfuse is too old");
       if (end >= 0) tell_mounted(end);
       fuse_loop_config* const config = fuse_loop_cfg_create();
       fuse_loop_cfg_set_clone_fd(config, 1);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "kernel_features.h"
 #include "posix/file_system.h"
 
 namespace imss::fuse {
@@ -19,7 +20,7 @@ using posix::OpenFile;
 constexpr double kCacheSeconds = 0;
 constexpr unsigned kLargestWrite = 1 << 20;
 
-FileSystem& files(fuse_req_t request) { return *static_cast<FileSystem*>(fuse_req_userdata(request)); }
+FileSystem& files(fuse_req_t request) { return static_cast<Door*>(fuse_req_userdata(request))->files; }
 
 // The kernel's number of the root is fixed; no dataset or directory of an instance has that id.
 InodeNumber number_of(fuse_req_t request, fuse_ino_t inode) {
@@ -174,7 +175,10 @@ void read(fuse_req_t request, fuse_ino_t, std::size_t bytes, off_t offset, fuse_
 }
 
 void write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t bytes, off_t offset, fuse_file_info* info) {
-  const auto written = file_of(info)->write(static_cast<std::uint64_t>(offset), std::as_bytes(std::span(data, bytes)));
+  const auto content = std::as_bytes(std::span(data, bytes));
+  const auto place = static_cast<std::uint64_t>(offset);
+  // What a mapping has changed, the kernel writes through any file of the inode that is open for writing.
+  const auto written = info->writepage != 0 ? file_of(info)->write_back(place, content) : file_of(info)->write(place, content);
   if (!written.ok()) return reply(request, written.status());
   fuse_reply_write(request, *written);
 }

@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
 # Installs what a group of tasks needs on Debian or Ubuntu, and only what is missing.
-# Usage: scripts/packages.sh GROUP...   with the groups build, test and bench.
+# Usage: scripts/packages.sh GROUP...   with the groups build, test, compatibility and bench.
 set -euo pipefail
 
 packages_of() {
   case $1 in
     build) echo build-essential cmake ninja-build pkg-config libglib2.0-dev libgoogle-perftools-dev libucx-dev libzmq3-dev libfuse3-dev fuse3 mpich libmpich-dev ;;
     test) echo catch2 openmpi-bin libopenmpi-dev procps util-linux iproute2 nftables iputils-ping dropbear-bin openssh-client git sqlite3 python3 ;;
+    compatibility) echo rsync cmake ninja-build fio dbench bonnie++ stress-ng python3-h5py hdf5-tools lammps bc ;;
     bench) echo redis-server redis-tools memcached ucx-utils ;;
     *) return 1 ;;
   esac
 }
 
 if (($# == 0)); then
-  echo "usage: $0 build|test|bench..." >&2
+  echo "usage: $0 build|test|compatibility|bench..." >&2
   exit 2
 fi
 wanted=()
 for group in "$@"; do
   if ! names=$(packages_of "$group"); then
-    echo "$0: there is no group '$group': use build, test or bench" >&2
+    echo "$0: there is no group '$group': use build, test, compatibility or bench" >&2
     exit 2
   fi
   read -ra more <<<"$names"

@@ -57,6 +57,8 @@ class OpenFile {
   Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out);
   // With O_APPEND at the end, wherever `offset` is. Errors: EBADF unless open for writing, EFBIG.
   Result<std::size_t> write(std::uint64_t offset, std::span<const std::byte> data);
+  // At `offset` also with O_APPEND: what a mapping of the file has changed.
+  Result<std::size_t> write_back(std::uint64_t offset, std::span<const std::byte> data);
   // Errors: EINVAL unless open for writing.
   Status truncate(std::uint64_t size);
   client::Dataset& dataset() { return *dataset_; }

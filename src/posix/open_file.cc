@@ -18,14 +18,19 @@ Result<std::size_t> OpenFile::read(std::uint64_t offset, std::span<std::byte> ou
 }
 
 Result<std::size_t> OpenFile::write(std::uint64_t offset, std::span<const std::byte> data) {
+  if ((flags_ & O_APPEND) == 0) return write_back(offset, data);
+  if ((flags_ & O_ACCMODE) == O_RDONLY) return Code::kBadHandle;
+  if (data.empty()) return std::size_t{0};
+  IMSS_RETURN_IF_ERROR(session_.append(*dataset_, data).status());
+  dataset_->wrote = false;
+  return data.size();
+}
+
+Result<std::size_t> OpenFile::write_back(std::uint64_t offset, std::span<const std::byte> data) {
   if ((flags_ & O_ACCMODE) == O_RDONLY) return Code::kBadHandle;
   if (data.empty()) return std::size_t{0};
   if (offset > store::kSizeMask - data.size()) return Status::from_errno(EFBIG, "write");
-  if ((flags_ & O_APPEND) != 0) {
-    IMSS_RETURN_IF_ERROR(session_.append(*dataset_, data).status());
-  } else {
-    IMSS_RETURN_IF_ERROR(session_.write_at(*dataset_, offset, data));
-  }
+  IMSS_RETURN_IF_ERROR(session_.write_at(*dataset_, offset, data));
   // The write has stamped the time: closing must not do it again, over a time that was set since.
   dataset_->wrote = false;
   return data.size();
