@@ -6,43 +6,29 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "kernel_features.h"
-#include "posix/file_system.h"
+#include "requests.h"
+#include "space_operations.h"
+#include "xattr_operations.h"
 
 namespace imss::fuse {
 namespace {
 
 using posix::FileSystem;
-using posix::InodeNumber;
 using posix::OpenFile;
 
 // Other nodes change files without telling this kernel, so it keeps neither attributes, names nor pages.
 constexpr double kCacheSeconds = 0;
 constexpr unsigned kLargestWrite = 1 << 20;
 
-FileSystem& files(fuse_req_t request) { return static_cast<Door*>(fuse_req_userdata(request))->files; }
-
-// The kernel's number of the root is fixed; no dataset or directory of an instance has that id.
-InodeNumber number_of(fuse_req_t request, fuse_ino_t inode) {
-  return inode == FUSE_ROOT_ID ? files(request).root() : inode;
-}
-fuse_ino_t inode_of(fuse_req_t request, InodeNumber number) {
-  return number == files(request).root() ? FUSE_ROOT_ID : number;
-}
-
 posix::Owner caller(fuse_req_t request) {
   const fuse_ctx* const context = fuse_req_ctx(request);
   return {context->uid, context->gid};
 }
 
-OpenFile* file_of(const fuse_file_info* info) { return reinterpret_cast<OpenFile*>(info->fh); }
-
 void hand_over(std::unique_ptr<OpenFile> file, fuse_file_info* info) {
   info->fh = reinterpret_cast<std::uint64_t>(file.release());
   info->direct_io = 1;
 }
-
-void reply(fuse_req_t request, const Status& status) { fuse_reply_err(request, status.error_number()); }
 
 fuse_entry_param entry_of(fuse_req_t request, const struct stat& status) {
   fuse_entry_param entry = {};
@@ -210,12 +196,6 @@ void list(fuse_req_t request, fuse_ino_t inode, std::size_t bytes, off_t offset,
   fuse_reply_buf(request, buffer.data(), used);
 }
 
-void space(fuse_req_t request, fuse_ino_t) {
-  const auto space = files(request).space();
-  if (!space.ok()) return reply(request, space.status());
-  fuse_reply_statfs(request, &*space);
-}
-
 }  // namespace
 
 const fuse_lowlevel_ops& operations() {
@@ -243,7 +223,8 @@ const fuse_lowlevel_ops& operations() {
     ops.fsync = sync;
     ops.fsyncdir = sync;
     ops.readdir = list;
-    ops.statfs = space;
+    add_xattr_operations(ops);
+    add_space_operations(ops);
     return ops;
   }();
   return table;

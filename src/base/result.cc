@@ -47,6 +47,7 @@ constexpr std::array kCodes = {
     CodeRow{Code::kTooManyOpen, "too_many_open", EMFILE, "a table of handles is full"},
     CodeRow{Code::kWouldCycle, "would_cycle", EINVAL, "a directory cannot be moved into itself"},
     CodeRow{Code::kClaimed, "claimed", EBUSY, "a change over several servers is under way there"},
+    CodeRow{Code::kNoData, "no_data", ENODATA, "there is no such extended attribute"},
 };
 
 const CodeRow& row_of(Code code) {

@@ -45,6 +45,7 @@ enum class Code : std::uint16_t {
   kTooManyOpen = 27,      // EMFILE: a table of handles or participants is full
   kWouldCycle = 28,       // EINVAL: a directory would become its own ancestor
   kClaimed = 29,          // EBUSY: a change over several servers, see Status::claim(), holds it; not applied
+  kNoData = 30,           // ENODATA: no extended attribute of that name
 };
 
 // The errno value that the C API reports for a code, and the sentence used when nothing better is known.

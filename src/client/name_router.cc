@@ -373,6 +373,15 @@ Result<metadata::ChangeOutcome> NameRouter::change_outcome(std::uint64_t, bool) 
 Result<RenameResult> NameRouter::finish_change(std::uint64_t, bool) { return of_one_server(); }
 Status NameRouter::forget_change(std::uint64_t) { return of_one_server(); }
 
+Status NameRouter::exchange(std::uint64_t from_parent, std::string_view from_name,
+                            std::uint64_t to_parent, std::string_view to_name) {
+  if (authority(from_parent) != authority(to_parent))
+    return Status(Code::kNotSupported, "names on two metadata servers cannot be exchanged");
+  return at(authority(from_parent), [&](const Asked& server) {
+    return server.names->exchange(from_parent, from_name, to_parent, to_name);
+  });
+}
+
 Result<metadata::DirectoryInfo> NameRouter::directory(std::uint64_t id) {
   return at(authority(id), [&](const Asked& server) { return server.names->directory(id); });
 }
@@ -380,6 +389,16 @@ Result<metadata::DirectoryInfo> NameRouter::directory(std::uint64_t id) {
 Status NameRouter::change_directory(std::uint64_t id, const store::AttributeChange& change) {
   return at(authority(id),
             [&](const Asked& server) { return server.names->change_directory(id, change); });
+}
+
+Result<store::XattrValue> NameRouter::directory_xattr(std::uint64_t id, std::string_view name) {
+  return at(authority(id),
+            [&](const Asked& server) { return server.names->directory_xattr(id, name); });
+}
+
+Status NameRouter::change_directory_xattr(std::uint64_t id, const store::XattrChange& change) {
+  return at(authority(id),
+            [&](const Asked& server) { return server.names->change_directory_xattr(id, change); });
 }
 
 Result<bool> NameRouter::list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit,

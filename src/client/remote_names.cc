@@ -98,6 +98,14 @@ Result<metadata::RenameResult> RemoteNames::rename(std::uint64_t from_parent,
   return renamed_of(std::move(reply));
 }
 
+Status RemoteNames::exchange(std::uint64_t from_parent, std::string_view from_name,
+                             std::uint64_t to_parent, std::string_view to_name) {
+  return server_
+      .ask<Operation::kExchangeNames>(
+          {from_parent, std::string(from_name), to_parent, std::string(to_name)}, deadline_ms())
+      .status();
+}
+
 // --- directories ---
 
 Status RemoteNames::make_directory(std::uint64_t parent, std::string_view name,
@@ -123,6 +131,16 @@ Result<metadata::DirectoryInfo> RemoteNames::directory(std::uint64_t id) {
 
 Status RemoteNames::change_directory(std::uint64_t id, const store::AttributeChange& change) {
   return server_.ask<Operation::kChangeDirectory>({id, change}, deadline_ms()).status();
+}
+
+Result<store::XattrValue> RemoteNames::directory_xattr(std::uint64_t id, std::string_view name) {
+  IMSS_ASSIGN_OR_RETURN(auto reply, server_.ask<Operation::kReadDirectoryXattr>(
+                                        {id, std::string(name)}, deadline_ms()));
+  return std::move(reply.value);
+}
+
+Status RemoteNames::change_directory_xattr(std::uint64_t id, const store::XattrChange& change) {
+  return server_.ask<Operation::kChangeDirectoryXattr>({id, change}, deadline_ms()).status();
 }
 
 Result<bool> RemoteNames::list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit,

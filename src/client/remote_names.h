@@ -36,9 +36,13 @@ class RemoteNames final : public metadata::NameService {
   Result<metadata::RenameResult> rename(std::uint64_t from_parent, std::string_view from_name,
                                         std::uint64_t to_parent, std::string_view to_name,
                                         bool no_replace = false) override;
+  Status exchange(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
+                  std::string_view to_name) override;
   // --- directories ---
   Result<metadata::DirectoryInfo> directory(std::uint64_t id) override;
   Status change_directory(std::uint64_t id, const store::AttributeChange& change) override;
+  Result<store::XattrValue> directory_xattr(std::uint64_t id, std::string_view name) override;
+  Status change_directory_xattr(std::uint64_t id, const store::XattrChange& change) override;
   Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit,
                     std::vector<metadata::EntryInfo>* out) override;
   // --- inodes ---

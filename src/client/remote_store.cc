@@ -200,6 +200,53 @@ Status RemoteStore::erase_inode(std::uint64_t dataset) {
   return server_.ask<Operation::kEraseInode>({dataset}, deadline_ms()).status();
 }
 
+Result<store::XattrValue> RemoteStore::xattr(std::uint64_t dataset, std::string_view name) {
+  IMSS_ASSIGN_OR_RETURN(
+      auto reply, server_.ask<Operation::kReadXattr>({dataset, std::string(name)}, deadline_ms()));
+  return std::move(reply.value);
+}
+
+Status RemoteStore::change_xattr(std::uint64_t dataset, const store::XattrChange& change) {
+  return server_.ask<Operation::kChangeXattr>({dataset, change}, deadline_ms()).status();
+}
+
+Result<store::StoredBlocks> RemoteStore::stored(std::uint64_t dataset, std::uint64_t first,
+                                                std::uint64_t last, bool only_first) {
+  IMSS_ASSIGN_OR_RETURN(const auto reply, server_.ask<Operation::kStored>(
+                                              {dataset, first, last, only_first}, deadline_ms()));
+  return store::StoredBlocks{reply.bytes, reply.first};
+}
+
+Result<std::uint64_t> RemoteStore::seek(BlockId id, std::uint64_t offset, bool hole,
+                                        std::uint64_t block_bytes) {
+  IMSS_ASSIGN_OR_RETURN(const auto reply,
+                        server_.ask<Operation::kSeekBlock>(
+                            {id.dataset, id.block, offset, hole, block_bytes}, deadline_ms()));
+  return reply.number;
+}
+
+Status RemoteStore::clear(BlockId id, std::uint64_t offset, std::uint64_t bytes) {
+  return server_.ask<Operation::kClear>({id.dataset, id.block, offset, bytes}, deadline_ms())
+      .status();
+}
+
+Status RemoteStore::allocate(BlockId id, std::uint64_t offset, std::uint64_t bytes,
+                             std::uint64_t block_bytes, std::uint64_t generation) {
+  return server_
+      .ask<Operation::kAllocate>({id.dataset, id.block, offset, bytes, block_bytes, generation},
+                                 deadline_ms())
+      .status();
+}
+
+Status RemoteStore::note_allocated(std::uint64_t dataset, std::uint64_t noted) {
+  return server_.ask<Operation::kNoteAllocated>({dataset, noted}, deadline_ms()).status();
+}
+
+Result<store::Space> RemoteStore::space() {
+  IMSS_ASSIGN_OR_RETURN(const auto reply, server_.ask<Operation::kSpace>({}, deadline_ms()));
+  return store::Space{reply.capacity_bytes, reply.used_bytes};
+}
+
 Status RemoteStore::settle() { return server_.ask<Operation::kSettle>({}, deadline_ms()).status(); }
 
 }  // namespace imss::client

@@ -44,6 +44,14 @@ class RemoteStore : public store::DataService {
                      std::uint64_t before = store::kAnyGeneration) override;
   Result<std::uint64_t> version(store::BlockId id) override;
   Result<store::View> view(store::BlockId id, std::uint64_t block_bytes) override;
+  // --- holes ---
+  Result<store::StoredBlocks> stored(std::uint64_t dataset, std::uint64_t first, std::uint64_t last,
+                                     bool only_first) override;
+  Result<std::uint64_t> seek(store::BlockId id, std::uint64_t offset, bool hole,
+                             std::uint64_t block_bytes) override;
+  Status clear(store::BlockId id, std::uint64_t offset, std::uint64_t bytes) override;
+  Status allocate(store::BlockId id, std::uint64_t offset, std::uint64_t bytes,
+                  std::uint64_t block_bytes, std::uint64_t generation) override;
   // --- copies ---
   Status begin_copies(store::BlockId id) override;
   void end_copies() override;
@@ -68,6 +76,10 @@ class RemoteStore : public store::DataService {
   // Opens it again: with this process its server finds it among what the dead had open.
   void leave_orphan(std::uint64_t dataset) override { [[maybe_unused]] const Status opened = open(dataset); }
   Status erase_inode(std::uint64_t dataset) override;
+  Result<store::XattrValue> xattr(std::uint64_t dataset, std::string_view name) override;
+  Status change_xattr(std::uint64_t dataset, const store::XattrChange& change) override;
+  Status note_allocated(std::uint64_t dataset, std::uint64_t noted) override;
+  Result<store::Space> space() override;
   Status settle() override;
 
  private:

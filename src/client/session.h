@@ -183,6 +183,9 @@ class Session {
   };
   // Errors: kExists, kNotFound (the directory is gone).
   Result<metadata::EntryInfo> create_at(const Place& place, const DatasetOptions& options);
+  // A dataset without a name, open on return: it goes when it is closed, unless link_at() gives it one before.
+  Result<std::int32_t> create_unnamed(const std::shared_ptr<const InstanceServers>& servers, const DatasetOptions& options,
+                                      metadata::EntryInfo* entry);
   Status symlink_at(const Place& place, const std::string& target, const DatasetOptions& owner = {});
   // A fifo, a socket or a device, whose number is kept for whoever asks device_of().
   Status special_at(const Place& place, metadata::NodeType type, std::uint32_t device, const DatasetOptions& owner);
@@ -233,12 +236,26 @@ class Session {
 
   // --- byte ranges of datasets that grow (block_count 0) ---
   // Reads up to the end; returns how many bytes. Holes are zeros.
-  Result<std::size_t> read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out);
+  // `seen`, if given, gets what the inode said.
+  Result<std::size_t> read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out,
+                              store::Attributes* seen = nullptr);
   Status write_at(Dataset& dataset, std::uint64_t offset, std::span<const std::byte> data);
   // Writes at the end and returns where; appends of any number of clients never overlap.
   Result<std::uint64_t> append(Dataset& dataset, std::span<const std::byte> data);
   // What is beyond `size` is gone and reads as zeros should the dataset grow again.
   Status truncate(Dataset& dataset, std::uint64_t size);
+  // What its blocks take, copies included, in units of store::kUnitBytes.
+  Result<std::uint64_t> stored_units(Dataset& dataset, const store::Attributes& attributes);
+  // The first byte from `offset` on that has data or, with `hole`, has none; the end counts as a hole.
+  // Errors: kNotFound when there is none, or `offset` is not below the size.
+  Result<std::uint64_t> seek(Dataset& dataset, std::uint64_t offset, bool hole);
+  // Gives a range memory, which reads as zeros where it had no data, and extends the size to its end unless `keep_size`.
+  // On kNoSpace some of it has its memory, and the size is as it was. Errors: kNotSupported for datasets with copies.
+  Status allocate(Dataset& dataset, std::uint64_t offset, std::uint64_t bytes, bool keep_size);
+  // Extends the size to `size` if it is smaller; what is new reads as zeros.
+  Status grow(Dataset& dataset, std::uint64_t size);
+  // Makes a range read as zeros; the size stays. Whole blocks of datasets without copies are given back.
+  Status clear(Dataset& dataset, std::uint64_t offset, std::uint64_t bytes);
 
   // Drops datasets that dead clients left half made or half removed, and fences attached servers whose process
   // died; servers call it now and then.
@@ -314,6 +331,8 @@ class Session {
                             std::span<std::uint32_t> out, Status* status);
   Result<std::uint64_t> generation_of(const Dataset& dataset);
   Result<store::DataService*> home_of(const Dataset& dataset);
+  Result<std::uint64_t> next_stored(const Dataset& dataset, std::uint64_t first, std::uint64_t last);
+  Status clear_copies(Dataset& dataset, std::uint64_t offset, std::uint64_t end);
   Status complete_truncation(Dataset& dataset, store::DataService& home);
   Status finish_truncation(Dataset& dataset, store::DataService& home, const store::Truncation& truncation);
   Result<std::uint32_t> recorded_location(const Dataset& dataset, std::uint64_t block, bool writing);

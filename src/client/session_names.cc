@@ -23,6 +23,33 @@ std::uint32_t home_position(std::uint64_t dataset, std::size_t servers) {
   return static_cast<std::uint32_t>(mix64(dataset) % servers);
 }
 
+// Mode and layout of a dataset in the making; its id is known.
+void describe(const DatasetOptions& options, std::size_t servers, EntryInfo* info) {
+  info->mode = options.mode;
+  metadata::Layout& layout = info->layout;
+  layout.policy = static_cast<std::uint8_t>(options.policy);
+  layout.replicas = static_cast<std::uint8_t>(options.replicas);
+  layout.server_count = static_cast<std::uint16_t>(options.server_count == 0 ? servers : options.server_count);
+  layout.block_bytes = options.block_bytes;
+  layout.block_count = options.block_count;
+  layout.home_server = home_position(info->id, layout.server_count);
+}
+
+// What the inode says in the beginning, but for its first link.
+store::Attributes attributes_of(const EntryInfo& info, const DatasetOptions& options) {
+  store::Attributes attributes;
+  attributes.type = info.type;
+  attributes.size = options.size_bytes != 0 ? options.size_bytes : options.block_count * options.block_bytes;
+  attributes.mode = options.mode;
+  attributes.uid = options.uid.value_or(::geteuid());
+  attributes.gid = options.gid.value_or(::getegid());
+  attributes.block_bytes = options.block_bytes;
+  attributes.block_count = options.block_count;
+  attributes.placement = info.layout.policy | std::uint64_t{info.layout.replicas} << 8 |
+                         std::uint64_t{info.layout.server_count} << 16;
+  return attributes;
+}
+
 // Servers must not miss that this process lives while one of them is asked.
 constexpr int kOpenAgainMs = 2000;
 
@@ -262,27 +289,12 @@ Result<EntryInfo> Session::make_node_once(const Place& place, NodeType type, con
   info.name = place.name;
   IMSS_ASSIGN_OR_RETURN(info.id, names_->new_id());
   info.type = type;
-  info.mode = options.mode;
-  info.layout.policy = static_cast<std::uint8_t>(options.policy);
-  info.layout.replicas = static_cast<std::uint8_t>(options.replicas);
-  info.layout.server_count =
-      static_cast<std::uint16_t>(options.server_count == 0 ? servers.stores.size() : options.server_count);
-  info.layout.block_bytes = options.block_bytes;
-  info.layout.block_count = options.block_count;
-  info.layout.home_server = home_position(info.id, info.layout.server_count);
+  describe(options, servers.stores.size(), &info);
   IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(info, servers, uri));
   IMSS_ASSIGN_OR_RETURN(metadata::PendingEntry pending, names_->prepare(info));
-  store::Attributes attributes;
-  attributes.type = type;
+  store::Attributes attributes = attributes_of(info, options);
   attributes.first_link = pending.info.link;
-  attributes.size = options.size_bytes != 0 ? options.size_bytes : options.block_count * options.block_bytes;
-  attributes.mode = options.mode;
-  attributes.uid = options.uid.value_or(::geteuid());
-  attributes.gid = pending.group.value_or(options.gid.value_or(::getegid()));
-  attributes.block_bytes = options.block_bytes;
-  attributes.block_count = options.block_count;
-  attributes.placement = info.layout.policy | std::uint64_t{info.layout.replicas} << 8 |
-                         std::uint64_t{info.layout.server_count} << 16;
+  attributes.gid = pending.group.value_or(attributes.gid);
   // Inode first, the name publishes it. A death in between leaves a prepared name, which is reaped.
   Status status = home->create_inode(info.id, attributes);
   segment::fault_point("create.inode_made");
@@ -306,6 +318,29 @@ Result<EntryInfo> Session::make_node_once(const Place& place, NodeType type, con
   }
   segment::fault_point("create.published");
   return pending.info;
+}
+
+// A server's sweep, or a death, between the two steps removes the inode again.
+Result<std::int32_t> Session::create_unnamed(const std::shared_ptr<const InstanceServers>& servers,
+                                             const DatasetOptions& options, EntryInfo* entry) {
+  IMSS_RETURN_IF_ERROR(check_options(options, servers->stores.size()));
+  const Uri uri{servers->info.name, ""};
+  for (;;) {
+    EntryInfo info;
+    IMSS_ASSIGN_OR_RETURN(info.id, names_->new_id());
+    info.type = NodeType::kDataset;
+    describe(options, servers->stores.size(), &info);
+    IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(info, *servers, uri));
+    store::Attributes attributes = attributes_of(info, options);
+    attributes.links = 0;
+    IMSS_RETURN_IF_ERROR(home->create_inode(info.id, attributes));
+    segment::fault_point("create.unnamed_made");
+    auto opened = open_entry(uri, info, servers);
+    if (opened.code() == Code::kNotFound) continue;
+    if (!opened.ok()) [[maybe_unused]] const Status erased = home->erase_inode(info.id);
+    *entry = std::move(info);
+    return opened;
+  }
 }
 
 Result<std::int32_t> Session::open(const Uri& uri) {

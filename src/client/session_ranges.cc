@@ -32,9 +32,11 @@ Result<store::DataService*> Session::home_of(const Dataset& dataset) {
   return Status(Code::kIo, "the data server that holds the inode of " + format_uri(dataset.uri) + " is gone");
 }
 
-Result<std::size_t> Session::read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out) {
+Result<std::size_t> Session::read_at(Dataset& dataset, std::uint64_t offset, std::span<std::byte> out,
+                                     store::Attributes* seen) {
   IMSS_ASSIGN_OR_RETURN(store::DataService* const home, home_of(dataset));
   IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(dataset.id));
+  if (seen != nullptr) *seen = attributes;
   if (offset >= attributes.size) return std::size_t{0};
   const std::size_t total = std::min<std::size_t>(out.size(), attributes.size - offset);
   const Piece first = first_piece(dataset.layout.block_bytes, offset, total);

@@ -25,7 +25,9 @@ inline constexpr std::uint32_t kJournalVersion = 1;
 inline constexpr std::uint64_t kJournalHasAttributes = 1;  // records of inodes and directories
 inline constexpr std::uint64_t kJournalHasPlace = 2;  // records of its place among several servers, and of its part
 inline constexpr std::uint64_t kJournalHasOwners = 4;  // owners of directories in the making, more times of directories
-inline constexpr std::uint64_t kJournalKnownIncompatible = kJournalHasAttributes | kJournalHasPlace | kJournalHasOwners;
+inline constexpr std::uint64_t kJournalHasXattrs = 8;  // records of extended attributes of directories
+inline constexpr std::uint64_t kJournalKnownIncompatible =
+    kJournalHasAttributes | kJournalHasPlace | kJournalHasOwners | kJournalHasXattrs;
 inline constexpr std::size_t kJournalMaxPayloadBytes = 64 * 1024;
 inline constexpr std::size_t kJournalAlignment = 8;
 

@@ -118,10 +118,16 @@ Status Journaller::restore(const Remembered& remembered) {
       if (inode != remembered.inodes.end()) IMSS_RETURN_IF_ERROR(namespace_.restore_inode(inode->second));
     }
   }
-  for (const std::uint64_t id : directories) {
-    const auto said = remembered.directories.find(id);
-    if (said != remembered.directories.end()) IMSS_RETURN_IF_ERROR(namespace_.restore_directory(said->second));
-  }
+  for (const std::uint64_t id : directories) IMSS_RETURN_IF_ERROR(restore_said(remembered, id));
+  return {};
+}
+
+// What a directory that is back said.
+Status Journaller::restore_said(const Remembered& remembered, std::uint64_t directory) {
+  const auto said = remembered.directories.find(directory);
+  if (said != remembered.directories.end()) IMSS_RETURN_IF_ERROR(namespace_.restore_directory(said->second));
+  const auto xattrs = remembered.xattrs.find(directory);
+  if (xattrs != remembered.xattrs.end()) IMSS_RETURN_IF_ERROR(namespace_.restore_directory_xattrs(xattrs->second));
   return {};
 }
 
@@ -333,6 +339,10 @@ Status Journaller::stream_attributes() {
     auto info = namespace_.directory(key.first);
     if (info.code() == Code::kNotFound || info.code() == Code::kClaimed) return true;
     status = info.ok() ? journal_.append_snapshot(kDirectoryState, encode_directory(*info)) : info.status();
+    if (!status.ok()) return false;
+    const auto xattrs = xattr_record(key.first);
+    status = xattrs.status();
+    if (xattrs.ok() && !xattrs->empty()) status = journal_.append_snapshot(kDirectoryXattrs, *xattrs);
     return status.ok();
   }));
   IMSS_RETURN_IF_ERROR(status);

@@ -44,6 +44,8 @@ class Journaller {
   Status restore_part(const Remembered& remembered);
   Result<ParentState> parent_state(std::uint64_t id);
   Status write_directory(segment::Key key);
+  Result<std::vector<std::byte>> xattr_record(std::uint64_t directory);
+  Status restore_said(const Remembered& remembered, std::uint64_t directory);
   Status stream_parents();
   Status restore_changes(const Remembered& remembered);
   Result<ChangeState> change_state(segment::Key key);

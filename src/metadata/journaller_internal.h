@@ -23,6 +23,7 @@ struct Journaller::Remembered {
   std::map<segment::Key, InstanceInfo, KeyOrder> instances;
   std::unordered_map<std::uint64_t, InodeState> inodes;  // by dataset, also of those without a name
   std::unordered_map<std::uint64_t, DirectoryInfo> directories;
+  std::unordered_map<std::uint64_t, DirectoryXattrs> xattrs;
   PlaceState place_state;
   std::map<std::uint64_t, ParentState> parents;  // of the directories of a part
   std::map<segment::Key, ChangeState, KeyOrder> changes;
@@ -67,6 +68,11 @@ struct Journaller::Remembered {
         directories[info.id] = info;
         return {};
       }
+      case kDirectoryXattrs: {
+        IMSS_ASSIGN_OR_RETURN(DirectoryXattrs said, decode_xattrs(payload));
+        xattrs[said.directory] = std::move(said);
+        return {};
+      }
       default:
         return apply_of_part(kind, payload);
     }
@@ -84,6 +90,7 @@ struct Journaller::Remembered {
         IMSS_ASSIGN_OR_RETURN(const segment::Key key, decode_key(payload));
         parents.erase(key.first);
         directories.erase(key.first);
+        xattrs.erase(key.first);
         return {};
       }
       case kInodeGone: {

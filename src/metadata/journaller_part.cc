@@ -1,5 +1,7 @@
 // What the file of one of several servers has besides names: whose it is, where its directories belong, and its parts of
 // changes over servers.
+#include <cstring>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "metadata/journaller_internal.h"
@@ -64,7 +66,7 @@ Status Journaller::restore_part(const Remembered& remembered) {
   // The name of an inode, and of a directory, may be in another server's file.
   for (const auto& [dataset, state] : remembered.inodes) IMSS_RETURN_IF_ERROR(namespace_.restore_inode(state));
   for (const auto& [id, info] : remembered.directories) {
-    const Status status = namespace_.restore_directory(info);
+    const Status status = restore_said(remembered, id);
     if (!status.ok() && status.code() != Code::kNotFound) return status;
   }
   return restore_changes(remembered);
@@ -177,7 +179,22 @@ Status Journaller::write_directory(Key key) {
   // What is gone is said by its name. A claimed one is marked again when its change has finished.
   if (info.code() == Code::kNotFound || info.code() == Code::kClaimed) return {};
   IMSS_RETURN_IF_ERROR(info.status());
-  return journal_.append(kDirectoryState, encode_directory(*info));
+  IMSS_RETURN_IF_ERROR(journal_.append(kDirectoryState, encode_directory(*info)));
+  IMSS_ASSIGN_OR_RETURN(const auto xattrs, xattr_record(key.first));
+  return xattrs.empty() ? Status() : journal_.append(kDirectoryXattrs, xattrs);
+}
+
+// The record of a directory's extended attributes; empty when it never had any.
+Result<std::vector<std::byte>> Journaller::xattr_record(std::uint64_t directory) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Values seen;
+  IMSS_ASSIGN_OR_RETURN(auto stored, namespace_.stored_xattrs(*me, directory, &seen));
+  std::uint64_t total = 0;
+  if (stored.size() < sizeof(total)) return std::vector<std::byte>();
+  std::memcpy(&total, stored.data(), sizeof(total));
+  if (total > stored.size() || total > kMostDirectoryXattrBytes) return Status(Code::kCorrupt, "extended attributes are damaged");
+  stored.resize(total);
+  return encode_xattrs({directory, std::move(stored)});
 }
 
 Status Journaller::stream_parents() {

@@ -85,10 +85,18 @@ class NameService {
   virtual Result<RenameResult> rename(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
                               std::string_view to_name, bool no_replace = false) = 0;
 
+  // Each of two names gets what the other one had, atomically. Errors: kNotFound, kWouldCycle, kNotSupported as rename().
+  virtual Status exchange(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
+                          std::string_view to_name) = 0;
+
   // --- directories ---
   virtual Result<DirectoryInfo> directory(std::uint64_t id) = 0;
   // Mode, owner and times, as far as they are named, at once. Errors: kNotFound.
   virtual Status change_directory(std::uint64_t id, const store::AttributeChange& change) = 0;
+  // Extended attributes, as DataService::xattr() and change_xattr(); all of one directory have at most
+  // kMostDirectoryXattrBytes.
+  virtual Result<store::XattrValue> directory_xattr(std::uint64_t id, std::string_view name) = 0;
+  virtual Status change_directory_xattr(std::uint64_t id, const store::XattrChange& change) = 0;
   // Appends up to `limit` entries that follow `cookie` (0: from the start). Returns false at the end. Entries
   // that exist all the time are listed exactly once; a cookie stays good whatever is created or removed.
   virtual Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit, std::vector<EntryInfo>* out) = 0;

@@ -59,9 +59,13 @@ class Namespace final : public NameService {
   Status remove_directory(std::uint64_t parent, std::string_view name) override;
   Result<RenameResult> rename(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
                               std::string_view to_name, bool no_replace = false) override;
+  Status exchange(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
+                  std::string_view to_name) override;
   // --- directories ---
   Result<DirectoryInfo> directory(std::uint64_t id) override;
   Status change_directory(std::uint64_t id, const store::AttributeChange& change) override;
+  Result<store::XattrValue> directory_xattr(std::uint64_t id, std::string_view name) override;
+  Status change_directory_xattr(std::uint64_t id, const store::XattrChange& change) override;
   Result<bool> list(std::uint64_t directory, std::uint64_t cookie, std::size_t limit, std::vector<EntryInfo>* out) override;
   // --- inodes ---
   Status store_attributes(std::span<const InodeState> states) override;
@@ -122,6 +126,7 @@ class Namespace final : public NameService {
   Status restore_instance(const InstanceInfo& info);
   // Mode, owner and times of a directory that is back, once everything in it is.
   Status restore_directory(const DirectoryInfo& info);
+  Status restore_directory_xattrs(const DirectoryXattrs& xattrs);
   Status restore_inode(const InodeState& state);
   // No id up to this one is given out again.
   void reserve_ids(std::uint64_t last);
@@ -157,6 +162,7 @@ class Namespace final : public NameService {
   };
   Status put_record(segment::Table& table, segment::Key key, const void* record, std::size_t bytes, PutOptions options);
   Status drop_record(segment::Table& table, segment::Key key, bool in_map = false);
+  Result<std::vector<std::byte>> stored_xattrs(segment::Participant& me, std::uint64_t directory, segment::Values* seen);
   Status put_inode(const InodeState& state, bool* changed);
   void forget_attributes(const EntryInfo& info);
   template <typename Read>
@@ -182,7 +188,11 @@ class Namespace final : public NameService {
   Status plan_rename(segment::Participant& me, RenamePlan& plan);
   Status apply_rename(segment::Participant& me, RenamePlan& plan, segment::Transaction& change);
   Status commit_rename(segment::Participant& me, RenamePlan& plan, RenameResult* result);
-  Status check_cycle(segment::Participant& me, const RenamePlan& plan);
+  Status check_cycle(segment::Participant& me, std::uint64_t moved, std::uint64_t parent);
+  struct ExchangePlan;
+  Status plan_exchange(segment::Participant& me, ExchangePlan& plan);
+  Status apply_exchange(segment::Participant& me, ExchangePlan& plan, segment::Transaction& change);
+  Status commit_exchange(segment::Participant& me, ExchangePlan& plan);
   // Whether a directory lies on another server.
   bool elsewhere(std::uint64_t directory) const;
   bool spread() const { return place().count > 1; }

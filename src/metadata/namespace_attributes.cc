@@ -35,7 +35,8 @@ Status Namespace::change_directory(std::uint64_t id, const store::AttributeChang
     if (wanted.has(Change::kUid | Change::kGid)) change.store(dir.owner, wanted.owner_after(dir.owner.load()));
     if (wanted.has(Change::kAccessed)) change.store(dir.accessed_ns, wanted.accessed_ns);
     if (wanted.has(Change::kModified)) change.store(dir.modified_ns, wanted.modified_ns);
-    change.store(dir.changed_ns, std::max(dir.changed_ns.load(), now_ns()));
+    if (wanted.has(Change::kTouched)) change.store(dir.accessed_ns, std::max(dir.accessed_ns.load(), wanted.accessed_ns));
+    if (wanted.fields != Change::kTouched) change.store(dir.changed_ns, std::max(dir.changed_ns.load(), now_ns()));
     IMSS_RETURN_IF_ERROR(segment::store_outcome(change, {}));
     IMSS_RETURN_IF_ERROR(change.commit());
   }

@@ -382,37 +382,6 @@ Status Namespace::make_directory_record(Participant& me, std::uint64_t id, std::
   return status;
 }
 
-// The chunks and then the record, from which whoever goes on after our death learns how many chunks there are.
-Status Namespace::drop_directory_records(Participant& me, std::uint64_t id) {
-  Extents extents(*segment_);
-  std::uint64_t slots = 0;
-  {
-    auto directory = pin_directory(me, id, kEntryPin);
-    if (directory.code() == Code::kNotFound) return {};
-    if (!directory.ok()) return directory.status();
-    slots = directory->record->next_slot.load();
-  }
-  // One chunk may have been made for a name that never came.
-  const std::uint64_t chunks = slots / kSlotsPerChunk + 1;
-  for (std::uint64_t i = chunks + 1; i-- > 0;) {
-    const segment::Key key{id, i};
-    IMSS_ASSIGN_OR_RETURN(const std::uint32_t slot, extents.empty_slot(me));
-    const Status status = segment::edit_one(
-        directories_, me, key,
-        [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
-          if (entry == nullptr) return Code::kNotFound;
-          edit.erase(key, entry);
-          change.store(me.hand[slot], Extents::retired(Ref(old.value0)));
-          return {};
-        });
-    if (!status.ok() && status.code() != Code::kNotFound) return status;
-    fault_point("names.records_dropping");
-    extents.trim(me);
-  }
-  if (spread()) mark_dirty(*segment_, DirtyKind::kDirectory, directory_key(id));
-  return {};
-}
-
 Status Namespace::make_directory(std::uint64_t parent, std::string_view name, const Permissions& wanted,
                                  std::uint64_t* id) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());

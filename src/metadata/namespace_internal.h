@@ -73,6 +73,7 @@ segment::Key name_key(std::uint64_t parent, std::string_view name, std::uint32_t
 void set_name_hash_mask(std::uint64_t mask);
 
 inline segment::Key directory_key(std::uint64_t id) { return {id, 0}; }
+inline segment::Key xattr_key(std::uint64_t id) { return {id, ~0ULL}; }  // no chunk has that number
 inline segment::Key chunk_key(std::uint64_t id, std::uint64_t slot) {
   return {id, 1 + slot / kSlotsPerChunk};
 }

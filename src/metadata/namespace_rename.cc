@@ -231,7 +231,7 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
         if (source.link != plan.source.link || !same_target) return Code::kFenced;
         // Only now: an overflow bucket that was provided meanwhile may have filled slots that were empty before.
         if (!find_empty_slots(me, plan.slots)) return Code::kRange;
-        if (moves_directory) IMSS_RETURN_IF_ERROR(check_cycle(me, plan));
+        if (moves_directory) IMSS_RETURN_IF_ERROR(check_cycle(me, plan.source.id, plan.to.parent));
         // The same names may have other slots and records than before the locks.
         plan.source = source;
         plan.source_ref = Ref(places.values[0].value0).bare();
@@ -260,11 +260,11 @@ Status Namespace::commit_rename(Participant& me, RenamePlan& plan, RenameResult*
 }
 
 // Walks from the new parent to the root. Under the rename lease nobody else moves a directory.
-Status Namespace::check_cycle(Participant& me, const RenamePlan& plan) {
+Status Namespace::check_cycle(Participant& me, std::uint64_t moved, std::uint64_t parent) {
   constexpr int kMaxDepth = 1 << 16;
-  std::uint64_t id = plan.to.parent;
+  std::uint64_t id = parent;
   for (int depth = 0; depth < kMaxDepth && id != 0; ++depth) {
-    if (id == plan.source.id) return Code::kWouldCycle;
+    if (id == moved) return Code::kWouldCycle;
     IMSS_ASSIGN_OR_RETURN(const PinnedDirectory above, pin_directory(me, id, kEntryPin));
     id = above.record->parent.load();
   }

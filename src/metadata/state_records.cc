@@ -5,6 +5,7 @@
 
 #include "metadata/authority.h"
 #include "metadata/records.h"
+#include "store/xattrs.h"
 
 namespace imss::metadata {
 namespace {
@@ -166,6 +167,13 @@ std::vector<std::byte> encode_directory(const DirectoryInfo& info) {
                                 info.accessed_ns, info.changed_ns});
 }
 
+std::vector<std::byte> encode_xattrs(const DirectoryXattrs& xattrs) {
+  std::vector<std::byte> bytes(sizeof(xattrs.directory) + xattrs.stored.size());
+  std::memcpy(bytes.data(), &xattrs.directory, sizeof(xattrs.directory));
+  std::memcpy(bytes.data() + sizeof(xattrs.directory), xattrs.stored.data(), xattrs.stored.size());
+  return bytes;
+}
+
 std::vector<std::byte> encode_place(const PlaceState& state) { return plain(state); }
 std::vector<std::byte> encode_parent(const ParentState& state) { return plain(state); }
 
@@ -256,6 +264,15 @@ Result<DirectoryInfo> decode_directory(std::span<const std::byte> bytes) {
   info.accessed_ns = whole ? body.accessed_ns : body.modified_ns;
   info.changed_ns = whole ? body.changed_ns : body.modified_ns;
   return info;
+}
+
+Result<DirectoryXattrs> decode_xattrs(std::span<const std::byte> bytes) {
+  DirectoryXattrs xattrs;
+  if (bytes.size() <= sizeof(xattrs.directory)) return damaged();
+  std::memcpy(&xattrs.directory, bytes.data(), sizeof(xattrs.directory));
+  xattrs.stored.assign(bytes.begin() + sizeof(xattrs.directory), bytes.end());
+  if (!store::xattr_in(xattrs.stored, {}).ok()) return damaged();
+  return xattrs;
 }
 
 Result<PlaceState> decode_place(std::span<const std::byte> bytes) {

@@ -18,7 +18,7 @@ namespace imss::metadata {
 
 // Values are stored; they never change.
 enum StateKind : std::uint16_t { kNameState = 1, kNameGone = 2, kInstanceState = 3, kInstanceGone = 4,
-                                 kInodeState = 5, kDirectoryState = 6, kPlaceState = 16, kParentState = 17,
+                                 kInodeState = 5, kDirectoryState = 6, kDirectoryXattrs = 7, kPlaceState = 16, kParentState = 17,
                                  kDirectoryGone = 18, kChangeState = 19, kChangeGone = 20,
                                  kInodeGone = 21 };
 
@@ -56,6 +56,7 @@ std::vector<std::byte> encode_key(segment::Key key);
 
 std::vector<std::byte> encode_inode(const InodeState& state);
 std::vector<std::byte> encode_directory(const DirectoryInfo& info);
+std::vector<std::byte> encode_xattrs(const DirectoryXattrs& xattrs);
 
 struct NameState {
   segment::Key key;
@@ -67,6 +68,7 @@ Result<InstanceInfo> decode_instance(std::span<const std::byte> bytes);
 Result<InodeState> decode_inode(std::span<const std::byte> bytes);
 // Id, mode, owner and times.
 Result<DirectoryInfo> decode_directory(std::span<const std::byte> bytes);
+Result<DirectoryXattrs> decode_xattrs(std::span<const std::byte> bytes);
 Result<PlaceState> decode_place(std::span<const std::byte> bytes);
 Result<ParentState> decode_parent(std::span<const std::byte> bytes);
 Result<ChangeState> decode_change(std::span<const std::byte> bytes);

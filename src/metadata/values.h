@@ -39,6 +39,13 @@ struct EntryInfo {
   IMSS_FIELDS(parent, link, id, type, layout, created_ns, mode, cookie, name)
 };
 
+// All extended attributes of one directory: they are one record of the metadata file.
+inline constexpr std::size_t kMostDirectoryXattrBytes = (64 << 10) - 64;
+struct DirectoryXattrs {
+  std::uint64_t directory = 0;
+  std::vector<std::byte> stored;    // see store/xattrs.h
+};
+
 // What a data server says about a dataset whose inode it has.
 struct InodeState {
   std::uint64_t dataset = 0;

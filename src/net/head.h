@@ -18,7 +18,7 @@ namespace imss::net {
 
 inline constexpr std::uint32_t kHeadMagic = 0x53534d49;  // "IMSS"
 // Spoken between programs of one version; raised when a message changes its meaning.
-inline constexpr std::uint16_t kProtocolVersion = 3;
+inline constexpr std::uint16_t kProtocolVersion = 4;
 
 struct Head {
   std::uint32_t magic = kHeadMagic;

@@ -142,6 +142,47 @@ struct EraseRangeRequest {
   std::uint64_t before = 0;
   IMSS_FIELDS(dataset, first, last, before)
 };
+struct ClearRequest {
+  std::uint64_t dataset = 0;
+  std::uint64_t block = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  IMSS_FIELDS(dataset, block, offset, bytes)
+};
+struct AllocateRequest {
+  std::uint64_t dataset = 0;
+  std::uint64_t block = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t block_bytes = 0;
+  std::uint64_t generation = 0;
+  IMSS_FIELDS(dataset, block, offset, bytes, block_bytes, generation)
+};
+struct StoredRequest {
+  std::uint64_t dataset = 0;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  bool only_first = false;
+  IMSS_FIELDS(dataset, first, last, only_first)
+};
+struct StoredReply {
+  std::uint64_t bytes = 0;
+  std::uint64_t first = 0;  // 0: none
+  IMSS_FIELDS(bytes, first)
+};
+struct SeekRequest {
+  std::uint64_t dataset = 0;
+  std::uint64_t block = 0;
+  std::uint64_t offset = 0;
+  bool hole = false;
+  std::uint64_t block_bytes = 0;
+  IMSS_FIELDS(dataset, block, offset, hole, block_bytes)
+};
+struct SpaceReply {
+  std::uint64_t capacity_bytes = 0;
+  std::uint64_t used_bytes = 0;
+  IMSS_FIELDS(capacity_bytes, used_bytes)
+};
 struct BlocksReply {
   std::vector<BlockFields> blocks;
   IMSS_FIELDS(blocks)
@@ -194,6 +235,21 @@ struct LinkRequest {
   std::uint64_t link = 0;
   IMSS_FIELDS(dataset, link)
 };
+// Of a dataset or a directory.
+struct XattrRequest {
+  std::uint64_t id = 0;
+  std::string name;  // empty: the names of all
+  IMSS_FIELDS(id, name)
+};
+struct XattrReply {
+  store::XattrValue value;
+  IMSS_FIELDS(value)
+};
+struct ChangeXattrRequest {
+  std::uint64_t id = 0;
+  store::XattrChange change;
+  IMSS_FIELDS(id, change)
+};
 struct LastReply {
   bool last = false;  // neither name nor opener is left: the asker drops the dataset
   IMSS_FIELDS(last)
@@ -245,6 +301,13 @@ struct RenameRequest {
   std::string to_name;
   bool no_replace = false;
   IMSS_FIELDS(from_parent, from_name, to_parent, to_name, no_replace)
+};
+struct ExchangeRequest {
+  std::uint64_t from_parent = 0;
+  std::string from_name;
+  std::uint64_t to_parent = 0;
+  std::string to_name;
+  IMSS_FIELDS(from_parent, from_name, to_parent, to_name)
 };
 struct RenameReply {
   bool replaced = false;
@@ -408,7 +471,15 @@ struct EpochAnnouncement {
   X(AddLink,          54, LinkRequest,       Nothing,         kRepeatable, "The dataset has one more name")         \
   X(EraseInode,       55, DatasetRequest,    Nothing,         kRepeatable, "Removes an inode")                      \
   X(Settle,           56, Nothing,           Nothing,         kRepeatable, "Applies what the dead had committed")   \
-  X(RemoveLink,       57, LinkRequest,       LastReply,       kRepeatable, "The dataset has one name less")
+  X(RemoveLink,       57, LinkRequest,       LastReply,       kRepeatable, "The dataset has one name less")        \
+  X(ReadXattr,        58, XattrRequest,      XattrReply,      kReads, "The value of an extended attribute or the names of all") \
+  X(ChangeXattr,      59, ChangeXattrRequest, Nothing,        kOnce, "Sets or removes an extended attribute")        \
+  X(Stored,           60, StoredRequest,     StoredReply,     kReads, "What is stored of data blocks of a dataset") \
+  X(SeekBlock,        61, SeekRequest,       NumberReply,     kReads, "The next byte of a block that has data, or has none") \
+  X(NoteAllocated,    62, SizeRequest,       Nothing,         kRepeatable, "Keeps what a dataset was counted to take") \
+  X(Clear,            63, ClearRequest,      Nothing,         kOnce, "Makes a range of a block read as zeros")      \
+  X(Allocate,         64, AllocateRequest,   Nothing,         kRepeatable, "Gives a range of a block memory")       \
+  X(Space,            65, Nothing,           SpaceReply,      kReads, "Capacity of the server and what is used of it")
 
 #define IMSS_METADATA_OPERATIONS(X)                                                                                 \
   X(NewIds,           96, CountRequest,      NumberReply,     kRepeatable, "Reserves ids; returns the first")       \
@@ -443,7 +514,10 @@ struct EpochAnnouncement {
   X(LastInode,       125, DatasetRequest,    InodeStateReply, kReads, "What the inode of a dataset said last") \
   X(GetMap,          126, Nothing,           MapReply,        kReads, "The cluster map")                            \
   X(JoinMap,         127, JoinMapRequest,    NumberReply,     kRepeatable, "A metadata server serves, or is gone; returns the map's epoch") \
-  X(ChangeDirectory, 128, ChangeAttributesRequest, Nothing,   kOnce, "Changes mode, owner and times of a directory, as far as named")
+  X(ChangeDirectory, 128, ChangeAttributesRequest, Nothing,   kOnce, "Changes mode, owner and times of a directory, as far as named") \
+  X(ReadDirectoryXattr, 129, XattrRequest,   XattrReply,      kReads, "As ReadXattr, of a directory")                \
+  X(ChangeDirectoryXattr, 130, ChangeXattrRequest, Nothing,   kOnce, "As ChangeXattr, of a directory")            \
+  X(ExchangeNames,   131, ExchangeRequest,   Nothing,         kOnce, "Each of two names gets what the other one had")
 // clang-format on
 
 enum class Operation : std::uint16_t {

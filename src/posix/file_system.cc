@@ -1,4 +1,5 @@
 // Inodes: attributes, opening, listing and space.
+#include "posix/access_time.h"
 #include "posix/file_system.h"
 
 #include <fcntl.h>
@@ -19,8 +20,6 @@ namespace {
 timespec time_of(std::uint64_t nanoseconds) {
   return {static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
 }
-
-constexpr std::uint64_t kUnitBytes = 512;  // of st_blocks
 
 // All but the size.
 store::AttributeChange named_fields(const AttributeChange& change) {
@@ -56,11 +55,18 @@ Result<EntryInfo> FileSystem::known(InodeNumber number) {
   return found->second.entry;
 }
 
-void FileSystem::remember(const EntryInfo& entry) {
+void FileSystem::remember(const EntryInfo& entry, bool nameless) {
   const MutexLock lock(mutex_);
   Known& known = known_[entry.id];
   known.entry = entry;
+  known.nameless = nameless;
   ++known.lookups;
+}
+
+bool FileSystem::stays_nameless(InodeNumber number) {
+  const MutexLock lock(mutex_);
+  const auto found = known_.find(number);
+  return found != known_.end() && found->second.nameless;
 }
 
 void FileSystem::forget(InodeNumber number, std::uint64_t lookups) {
@@ -107,7 +113,7 @@ Result<struct stat> FileSystem::status_of(const EntryInfo& entry) {
   status.st_size = static_cast<off_t>(attributes.size);
   status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(attributes.block_bytes, 4096));
   if (entry.type == NodeType::kDataset) {
-    status.st_blocks = static_cast<blkcnt_t>((attributes.size + kUnitBytes - 1) / kUnitBytes);
+    IMSS_ASSIGN_OR_RETURN(status.st_blocks, units_of(entry, attributes));
   }
   if (store::is_device(entry.type)) {
     IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
@@ -186,6 +192,11 @@ Status FileSystem::list(InodeNumber directory, std::uint64_t offset, const std::
   constexpr std::uint64_t kDots = 2;
   constexpr std::size_t kBatch = 256;
   IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo info, session_.names().directory(directory));
+  if (const std::uint64_t now = access_due(info.accessed_ns, info.modified_ns, info.changed_ns); now != 0) {
+    // The listing is what was asked for.
+    [[maybe_unused]] const Status touched =
+        session_.names().change_directory(directory, {.fields = store::AttributeChange::kTouched, .accessed_ns = now});
+  }
   if (offset == 0 && !take({".", directory, S_IFDIR, 1})) return {};
   const InodeNumber parent = directory == root_ ? root_ : info.parent;
   if (offset <= 1 && !take({"..", parent, S_IFDIR, kDots})) return {};
@@ -199,30 +210,6 @@ Status FileSystem::list(InodeNumber directory, std::uint64_t offset, const std::
     if (!more || entries.empty()) return {};
     cookie = entries.back().cookie;
   }
-}
-
-Result<struct statvfs> FileSystem::space() {
-  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
-  std::uint64_t total = 0;
-  std::uint64_t used = 0;
-  for (std::size_t position = 0; position < servers->mapped.size(); ++position) {
-    if (servers->mapped[position] == nullptr) {
-      total += servers->servers[position].capacity_bytes;
-      continue;
-    }
-    const auto& super = servers->mapped[position]->segment().super();
-    std::uint64_t ready = 0;
-    for (const auto& pool : super.pools[0]) ready += pool.free_bytes.load();
-    const std::uint64_t obtained = super.used_bytes.load();
-    total += super.capacity_bytes;
-    used += obtained - std::min(ready, obtained);
-  }
-  struct statvfs space = {};
-  space.f_bsize = space.f_frsize = 4096;
-  space.f_blocks = total / space.f_frsize;
-  space.f_bfree = space.f_bavail = (total - std::min(used, total)) / space.f_frsize;
-  space.f_namemax = kMaxNameBytes;
-  return space;
 }
 
 }  // namespace imss::posix

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "base/result.h"
 #include "base/thread_annotations.h"
@@ -61,9 +62,18 @@ class OpenFile {
   Result<std::size_t> write_back(std::uint64_t offset, std::span<const std::byte> data);
   // Errors: EINVAL unless open for writing.
   Status truncate(std::uint64_t size);
+  // lseek(2) with SEEK_DATA or SEEK_HOLE. Errors: ENXIO, EINVAL for another `whence`.
+  Result<std::uint64_t> seek(std::uint64_t offset, int whence) const;
+  // As fallocate(2). Memory is taken at once, so that writing into the range needs no more. Errors: EBADF, EINVAL, EFBIG,
+  // ENOSPC, EOPNOTSUPP for modes other than 0, KEEP_SIZE, PUNCH_HOLE and ZERO_RANGE and, but for the last two, for files
+  // with copies.
+  Status allocate(int mode, std::uint64_t offset, std::uint64_t bytes);
+  // Copies up to `bytes` from here to another file of the view; fewer at the end, or when there are many.
+  Result<std::size_t> copy_to(OpenFile& to, std::uint64_t from_offset, std::uint64_t to_offset, std::uint64_t bytes);
   client::Dataset& dataset() { return *dataset_; }
 
  private:
+  void touch(const store::Attributes& seen);
   client::Session& session_;
   const std::int32_t handle_;
   const std::shared_ptr<client::Dataset> dataset_;
@@ -83,6 +93,9 @@ class FileSystem {
   // Opens with O_CREAT, which `flags` need not have; O_EXCL, O_TRUNC and O_NOFOLLOW are heeded.
   Result<std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name, int flags, std::uint32_t mode,
                                            Owner owner, struct stat* status);
+  // As O_TMPFILE in a directory: the file goes with its last opening, unless link() gives it a name before (not with O_EXCL).
+  Result<std::unique_ptr<OpenFile>> create_unnamed(InodeNumber directory, int flags, std::uint32_t mode, Owner owner,
+                                                   struct stat* status);
   Result<struct stat> make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner);
   Result<struct stat> make_symlink(InodeNumber parent, std::string_view name, const std::string& target, Owner owner);
   // As mknod(2): `mode` has the type's bits, none being those of a file. A number of a device that has more than the 32
@@ -96,13 +109,22 @@ class FileSystem {
     InodeNumber parent = 0;
     std::string_view name;
   };
-  // `flags` as of renameat2(2). Errors: EINVAL for all but RENAME_NOREPLACE.
+  // `flags` as of renameat2(2). Errors: EINVAL for all but RENAME_NOREPLACE and RENAME_EXCHANGE, and for an exchange that takes
+  // several metadata servers.
   Status rename(Name from, Name to, unsigned flags);
 
   // --- inodes ---
   Result<struct stat> attributes(InodeNumber number);
   Result<struct stat> set_attributes(InodeNumber number, const AttributeChange& change);
   Result<std::string> read_symlink(InodeNumber number);
+  // Extended attributes of the classes user, trusted, security, and the two of POSIX ACLs, of any inode; all are bytes
+  // here. `flags` as of setxattr(2). Errors: EOPNOTSUPP (another class), ERANGE (the name), E2BIG (the value), ENODATA, EEXIST,
+  // ENOSPC.
+  Result<std::vector<std::uint8_t>> extended_attribute(InodeNumber number, std::string_view name);
+  Status set_extended_attribute(InodeNumber number, std::string_view name, std::span<const std::byte> value, int flags);
+  Status remove_extended_attribute(InodeNumber number, std::string_view name);
+  // The names, each ended by a NUL.
+  Result<std::vector<std::uint8_t>> list_extended_attributes(InodeNumber number);
   // Errors: ELOOP for a symbolic link, EISDIR, ENOTDIR with O_DIRECTORY, ENXIO for what make_node() made but a file.
   Result<std::unique_ptr<OpenFile>> open_file(InodeNumber number, int flags);
   // Gives entries after the place `offset` (0: the beginning), "." and ".." among them, until `take` returns false.
@@ -122,17 +144,22 @@ class FileSystem {
   struct Known {
     EntryInfo entry;
     std::uint64_t lookups = 0;
+    bool nameless = false;  // and is to stay so
   };
   FileSystem(client::Session& session, std::string instance, const FileOptions& options)
       : session_(session), instance_(std::move(instance)), options_(options) {}
   Result<Place> place(InodeNumber parent, std::string_view name);
   client::DatasetOptions options_for(std::uint32_t mode, Owner owner) const;
   Result<EntryInfo> known(InodeNumber number);
-  void remember(const EntryInfo& entry);
+  void remember(const EntryInfo& entry, bool nameless = false);
+  bool stays_nameless(InodeNumber number);
   Result<struct stat> status_of(const EntryInfo& entry);
   Result<struct stat> directory_status(InodeNumber number);
+  Result<blkcnt_t> units_of(const EntryInfo& entry, const store::Attributes& attributes);
   Result<std::shared_ptr<store::DataService>> home_of(const EntryInfo& entry);
   Result<std::unique_ptr<OpenFile>> open_entry(const EntryInfo& entry, int flags);
+  Status change_xattr(InodeNumber number, const store::XattrChange& change);
+  Result<store::XattrValue> read_xattr(InodeNumber number, std::string_view name);
   Result<std::shared_ptr<client::Dataset>> dataset_of(const EntryInfo& entry);
 
   client::Session& session_;

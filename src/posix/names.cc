@@ -70,6 +70,23 @@ Result<std::unique_ptr<OpenFile>> FileSystem::create(InodeNumber parent, std::st
   }
 }
 
+Result<std::unique_ptr<OpenFile>> FileSystem::create_unnamed(InodeNumber directory, int flags, std::uint32_t mode,
+                                                             Owner owner, struct stat* status) {
+  if ((flags & O_ACCMODE) == O_RDONLY) return Code::kInvalidArgument;
+  // Errors: ENOENT for a directory that is gone.
+  IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo above, session_.names().directory(directory));
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  client::DatasetOptions options = options_for(mode, owner);
+  if ((above.mode & metadata::kSetGroupBit) != 0) options.gid = above.gid;
+  EntryInfo entry;
+  IMSS_ASSIGN_OR_RETURN(const std::int32_t handle, session_.create_unnamed(servers, options, &entry));
+  IMSS_ASSIGN_OR_RETURN(auto dataset, session_.dataset(handle));
+  auto file = std::make_unique<OpenFile>(session_, handle, std::move(dataset), flags);
+  IMSS_ASSIGN_OR_RETURN(*status, status_of(entry));
+  remember(entry, (flags & O_EXCL) != 0);
+  return file;
+}
+
 Result<struct stat> FileSystem::make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                                Owner owner) {
   IMSS_RETURN_IF_ERROR(place(parent, name).status());
@@ -110,6 +127,7 @@ Result<struct stat> FileSystem::link(InodeNumber number, InodeNumber parent, std
   if (number == root_) return Status::from_errno(EPERM, "link");
   IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
   if (entry.type == NodeType::kDirectory) return Status::from_errno(EPERM, "link");
+  if (stays_nameless(number)) return Code::kNotFound;
   IMSS_ASSIGN_OR_RETURN(const Place where, place(parent, name));
   IMSS_RETURN_IF_ERROR(session_.link_at(entry, where));
   return lookup(parent, name);
@@ -126,6 +144,12 @@ Status FileSystem::remove_directory(InodeNumber parent, std::string_view name) {
 }
 
 Status FileSystem::rename(Name from, Name to, unsigned flags) {
+  if (flags == RENAME_EXCHANGE) {
+    IMSS_RETURN_IF_ERROR(place(from.parent, from.name).status());
+    IMSS_RETURN_IF_ERROR(place(to.parent, to.name).status());
+    const Status exchanged = session_.names().exchange(from.parent, from.name, to.parent, to.name);
+    return exchanged.code() == Code::kNotSupported ? Status(Code::kInvalidArgument, exchanged.message()) : exchanged;
+  }
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) return Code::kInvalidArgument;
   const bool no_replace = flags != 0;
   IMSS_ASSIGN_OR_RETURN(const Place source, place(from.parent, from.name));

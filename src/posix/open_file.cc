@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "posix/access_time.h"
 #include "posix/file_system.h"
 
 namespace imss::posix {
@@ -14,7 +15,19 @@ OpenFile::~OpenFile() {
 
 Result<std::size_t> OpenFile::read(std::uint64_t offset, std::span<std::byte> out) {
   if ((flags_ & O_ACCMODE) == O_WRONLY) return Code::kBadHandle;
-  return session_.read_at(*dataset_, offset, out);
+  store::Attributes seen;
+  auto got = session_.read_at(*dataset_, offset, out, &seen);
+  if (got.ok() && !out.empty() && (flags_ & O_NOATIME) == 0) touch(seen);
+  return got;
+}
+
+// The bytes are what was asked for; should the time not be stamped, nobody is told.
+void OpenFile::touch(const store::Attributes& seen) {
+  const std::uint64_t now = access_due(seen.accessed_ns, seen.modified_ns, seen.changed_ns);
+  if (now == 0) return;
+  const auto& home = dataset_->instance->stores[dataset_->layout.home_server];
+  [[maybe_unused]] const Status touched =
+      home->change_attributes(dataset_->id, {.fields = store::AttributeChange::kTouched, .accessed_ns = now});
 }
 
 Result<std::size_t> OpenFile::write(std::uint64_t offset, std::span<const std::byte> data) {

@@ -67,6 +67,13 @@ void DataRequests::execute(Exchange& exchange) {
     case Operation::kTornBlocks:
     case Operation::kRepaired:
       return execute_on_blocks(exchange);
+    case Operation::kStored:
+    case Operation::kSeekBlock:
+    case Operation::kNoteAllocated:
+    case Operation::kClear:
+    case Operation::kAllocate:
+    case Operation::kSpace:
+      return execute_on_holes(exchange);
     default:
       return execute_on_inodes(exchange);
   }
@@ -157,6 +164,55 @@ void DataRequests::execute_on_blocks(Exchange& exchange) {
   }
 }
 
+void DataRequests::execute_on_holes(Exchange& exchange) {
+  switch (exchange.operation) {
+    case Operation::kStored:
+      return answer<Operation::kStored>(
+          exchange, [&](const net::StoredRequest& request) -> Result<net::StoredReply> {
+            IMSS_RETURN_IF_ERROR(check_data_block(request.first));
+            IMSS_ASSIGN_OR_RETURN(const auto stored, store_.stored(request.dataset, request.first,
+                                                                   request.last, request.only_first));
+            return net::StoredReply{stored.bytes, stored.first};
+          });
+    case Operation::kSeekBlock:
+      return answer<Operation::kSeekBlock>(
+          exchange, [&](const net::SeekRequest& request) -> Result<net::NumberReply> {
+            IMSS_RETURN_IF_ERROR(check_data_block(request.block));
+            IMSS_ASSIGN_OR_RETURN(const std::uint64_t at,
+                                  store_.seek({request.dataset, request.block}, request.offset,
+                                              request.hole, request.block_bytes));
+            return net::NumberReply{at};
+          });
+    case Operation::kNoteAllocated:
+      return answer<Operation::kNoteAllocated>(exchange, [&](const net::SizeRequest& request) {
+        return outcome(store_.note_allocated(request.dataset, request.size));
+      });
+    case Operation::kClear:
+      return once<Operation::kClear>(
+          exchange,
+          [&](const net::ClearRequest& request) -> Result<Nothing> {
+            IMSS_RETURN_IF_ERROR(check_data_block(request.block));
+            IMSS_RETURN_IF_ERROR(
+                store_.clear({request.dataset, request.block}, request.offset, request.bytes));
+            // Cleared twice is as good as once, but not over what another wrote in between.
+            return outcome(segment::Outcomes(store_.segment()).store({}));
+          },
+          nothing);
+    case Operation::kAllocate:
+      return answer<Operation::kAllocate>(
+          exchange, [&](const net::AllocateRequest& request) -> Result<Nothing> {
+            IMSS_RETURN_IF_ERROR(check_data_block(request.block));
+            return outcome(store_.allocate({request.dataset, request.block}, request.offset,
+                                           request.bytes, request.block_bytes, request.generation));
+          });
+    default:
+      return answer<Operation::kSpace>(exchange, [&](const Nothing&) -> Result<net::SpaceReply> {
+        IMSS_ASSIGN_OR_RETURN(const auto space, store_.space());
+        return net::SpaceReply{space.capacity_bytes, space.used_bytes};
+      });
+  }
+}
+
 void DataRequests::execute_on_inodes(Exchange& exchange) {
   switch (exchange.operation) {
     case Operation::kCreateInode:
@@ -218,6 +274,19 @@ void DataRequests::execute_on_inodes(Exchange& exchange) {
                 request.dataset,
                 {truncation.size, truncation.old_size, truncation.generation, truncation.pending}));
           });
+    case Operation::kReadXattr:
+      return answer<Operation::kReadXattr>(
+          exchange, [&](const net::XattrRequest& request) -> Result<net::XattrReply> {
+            IMSS_ASSIGN_OR_RETURN(auto value, store_.xattr(request.id, request.name));
+            return net::XattrReply{std::move(value)};
+          });
+    case Operation::kChangeXattr:
+      return once<Operation::kChangeXattr>(
+          exchange,
+          [&](const net::ChangeXattrRequest& request) {
+            return outcome(store_.change_xattr(request.id, request.change));
+          },
+          nothing);
     default:
       return execute_on_users(exchange);
   }

@@ -20,6 +20,7 @@ class DataRequests final : public Requests {
   template <net::Operation kOperation, typename Execute, typename Repeat>
   void once(Exchange& exchange, Execute&& execute, Repeat&& repeat);
   void execute_on_blocks(Exchange& exchange);
+  void execute_on_holes(Exchange& exchange);
   void execute_on_inodes(Exchange& exchange);
   void execute_on_users(Exchange& exchange);
   void get(Exchange& exchange);

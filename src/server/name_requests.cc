@@ -50,12 +50,16 @@ void NameRequests::execute(Exchange& exchange) {
     case Operation::kLookup:
     case Operation::kMakeDirectory:
     case Operation::kRemoveDirectory:
+    case Operation::kExchangeNames:
     case Operation::kGetDirectory:
-    case Operation::kChangeDirectory:
     case Operation::kList:
+      return execute_on_directories(exchange);
+    case Operation::kChangeDirectory:
+    case Operation::kReadDirectoryXattr:
+    case Operation::kChangeDirectoryXattr:
     case Operation::kStoreAttributes:
     case Operation::kLastInode:
-      return execute_on_directories(exchange);
+      return execute_on_attributes(exchange);
     default:
       return execute_on_instances(exchange);
   }
@@ -242,29 +246,19 @@ void NameRequests::execute_on_directories(Exchange& exchange) {
             return outcome(names_.remove_directory(request.parent, request.name));
           },
           nothing<net::NameRequest>);
+    case Operation::kExchangeNames:
+      return once<Operation::kExchangeNames>(
+          exchange,
+          [&](const net::ExchangeRequest& request) {
+            return outcome(names_.exchange(request.from_parent, request.from_name,
+                                           request.to_parent, request.to_name));
+          },
+          nothing<net::ExchangeRequest>);
     case Operation::kGetDirectory:
       return answer<Operation::kGetDirectory>(
           exchange, [&](const net::DirectoryRequest& request) -> Result<net::DirectoryReply> {
             IMSS_ASSIGN_OR_RETURN(const auto directory, names_.directory(request.directory));
             return net::DirectoryReply{directory};
-          });
-    case Operation::kChangeDirectory:
-      return once<Operation::kChangeDirectory>(
-          exchange,
-          [&](const net::ChangeAttributesRequest& request) {
-            return outcome(names_.change_directory(request.id, request.change));
-          },
-          nothing<net::ChangeAttributesRequest>);
-    case Operation::kStoreAttributes:
-      return answer<Operation::kStoreAttributes>(
-          exchange, [&](const net::StoreAttributesRequest& request) {
-            return outcome(names_.store_attributes(request.states));
-          });
-    case Operation::kLastInode:
-      return answer<Operation::kLastInode>(
-          exchange, [&](const net::DatasetRequest& request) -> Result<net::InodeStateReply> {
-            IMSS_ASSIGN_OR_RETURN(auto state, names_.last_inode(request.dataset));
-            return net::InodeStateReply{std::move(state)};
           });
     default:
       return answer<Operation::kList>(
@@ -274,6 +268,43 @@ void NameRequests::execute_on_directories(Exchange& exchange) {
             IMSS_ASSIGN_OR_RETURN(
                 reply.more, names_.list(request.directory, request.cookie, limit, &reply.entries));
             return reply;
+          });
+  }
+}
+
+// What directories and inodes say.
+void NameRequests::execute_on_attributes(Exchange& exchange) {
+  switch (exchange.operation) {
+    case Operation::kChangeDirectory:
+      return once<Operation::kChangeDirectory>(
+          exchange,
+          [&](const net::ChangeAttributesRequest& request) {
+            return outcome(names_.change_directory(request.id, request.change));
+          },
+          nothing<net::ChangeAttributesRequest>);
+    case Operation::kReadDirectoryXattr:
+      return answer<Operation::kReadDirectoryXattr>(
+          exchange, [&](const net::XattrRequest& request) -> Result<net::XattrReply> {
+            IMSS_ASSIGN_OR_RETURN(auto value, names_.directory_xattr(request.id, request.name));
+            return net::XattrReply{std::move(value)};
+          });
+    case Operation::kChangeDirectoryXattr:
+      return once<Operation::kChangeDirectoryXattr>(
+          exchange,
+          [&](const net::ChangeXattrRequest& request) {
+            return outcome(names_.change_directory_xattr(request.id, request.change));
+          },
+          nothing<net::ChangeXattrRequest>);
+    case Operation::kStoreAttributes:
+      return answer<Operation::kStoreAttributes>(
+          exchange, [&](const net::StoreAttributesRequest& request) {
+            return outcome(names_.store_attributes(request.states));
+          });
+    default:
+      return answer<Operation::kLastInode>(
+          exchange, [&](const net::DatasetRequest& request) -> Result<net::InodeStateReply> {
+            IMSS_ASSIGN_OR_RETURN(auto state, names_.last_inode(request.dataset));
+            return net::InodeStateReply{std::move(state)};
           });
   }
 }

@@ -39,6 +39,7 @@ class NameRequests final : public Requests {
   void execute_prepare(Exchange& exchange);
   void execute_publish(Exchange& exchange);
   void execute_rename(Exchange& exchange);
+  void execute_on_attributes(Exchange& exchange);
   void execute_on_directories(Exchange& exchange);
   void execute_on_changes(Exchange& exchange);
   void execute_on_instances(Exchange& exchange);

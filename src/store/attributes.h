@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "base/fields.h"
+#include "base/hash.h"
 
 namespace imss::store {
 
@@ -49,6 +53,8 @@ constexpr bool is_special(NodeType type) {
   return type == NodeType::kFifo || type == NodeType::kSocket || is_device(type);
 }
 
+inline constexpr std::uint64_t kUnitBytes = 512;  // of st_blocks
+
 struct Attributes {
   std::uint64_t size = 0;
   std::uint64_t generation = 0;
@@ -74,8 +80,18 @@ struct Attributes {
   }
   std::uint64_t placement = 0;  // policy | replicas << 8 | server count << 16
   std::uint64_t first_link = 0; // the name it was created with; 0: that name is gone
+  std::uint64_t allocated = 0;  // what somebody counted that it takes, and when: see note_of()
+
+  // What a dataset takes in units of kUnitBytes, as counted when its time of change was `changed`. Every change that
+  // gives it memory or takes some stamps that time, so the count stands as long as the time does.
+  static std::uint64_t note_of(std::uint64_t changed, std::uint64_t units) { return mix64(changed) << 40 | units; }
+  std::optional<std::uint64_t> noted_units() const {
+    const std::uint64_t units = allocated & ((1ULL << 40) - 1);
+    if (allocated == 0 || note_of(changed_ns, units) != allocated) return std::nullopt;
+    return units;
+  }
   IMSS_FIELDS(size, generation, links, opens, mode, uid, gid, accessed_ns, modified_ns, changed_ns, created_ns, type,
-              block_bytes, block_count, version, highest_block, placement, first_link)
+              block_bytes, block_count, version, highest_block, placement, first_link, allocated)
 };
 
 // A change of some attributes: of those that `fields` names, and of no other.
@@ -85,6 +101,7 @@ struct AttributeChange {
   static constexpr std::uint32_t kGid = 4;
   static constexpr std::uint32_t kAccessed = 8;
   static constexpr std::uint32_t kModified = 16;
+  static constexpr std::uint32_t kTouched = 32;  // the time of access, by use: goes forward only, and stamps nothing
   std::uint32_t fields = 0;
   std::uint32_t mode = 0;
   std::uint32_t uid = 0;
@@ -100,6 +117,23 @@ struct AttributeChange {
     if (has(kGid)) owner = (owner & ~std::uint64_t{0xffff'ffff}) | gid;
     return owner;
   }
+};
+
+// An extended attribute's value, and a change of one.
+using XattrValue = std::vector<std::uint8_t>;
+
+enum class XattrMode : std::uint8_t {
+  kSet = 0,
+  kCreate = 1,   // kExists when it is there
+  kReplace = 2,  // kNoData when it is not
+  kRemove = 3,   // kNoData when it is not
+};
+
+struct XattrChange {
+  XattrMode mode = XattrMode::kSet;
+  std::string name;
+  XattrValue value;
+  IMSS_FIELDS(mode, name, value)
 };
 
 }  // namespace imss::store

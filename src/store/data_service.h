@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -54,6 +55,17 @@ struct Truncation {
   bool pending = false;
 };
 
+// What a server has of some blocks of a dataset.
+struct StoredBlocks {
+  std::uint64_t bytes = 0;  // of memory that holds data
+  std::uint64_t first = 0;  // the least number among them; 0: none is stored
+};
+
+struct Space {
+  std::uint64_t capacity_bytes = 0;
+  std::uint64_t used_bytes = 0;
+};
+
 class DataService {
  public:
   virtual ~DataService() = default;
@@ -89,6 +101,18 @@ class DataService {
   // Errors: kTooManyOpen when the thread holds kViewPins views.
   virtual Result<View> view(BlockId id, std::uint64_t block_bytes) = 0;
 
+  // --- holes ---
+  // Of data blocks first..last of the dataset that are stored here; with `only_first` no bytes are counted.
+  virtual Result<StoredBlocks> stored(std::uint64_t dataset, std::uint64_t first, std::uint64_t last, bool only_first) = 0;
+  // The first byte of the block from `offset` on that has data or, with `hole`, has none; `block_bytes` when there is none.
+  virtual Result<std::uint64_t> seek(BlockId id, std::uint64_t offset, bool hole, std::uint64_t block_bytes) = 0;
+  // Makes a range read as zeros, in place. Its pages become holes where the block is stored in pieces; their memory stays
+  // the block's.
+  virtual Status clear(BlockId id, std::uint64_t offset, std::uint64_t bytes) = 0;
+  // Gives a range memory, with zeros where it had no data, so that writing into it needs no more.
+  virtual Status allocate(BlockId id, std::uint64_t offset, std::uint64_t bytes, std::uint64_t block_bytes,
+                          std::uint64_t generation) = 0;
+
   // --- copies ---
   // Between the two, this process is writing further copies of the block, of which this server has the first.
   // Should it die, the block is listed by torn_blocks() until repaired() is called.
@@ -98,7 +122,7 @@ class DataService {
   virtual Status repaired(BlockId id) = 0;
 
   // --- inodes ---
-  // Errors: kExists.
+  // Without links it is one without a name, for whoever opens it next. Errors: kExists.
   virtual Status create_inode(std::uint64_t dataset, const Attributes& attributes) = 0;
   // Errors: kNotFound.
   virtual Result<Attributes> attributes(std::uint64_t dataset) = 0;
@@ -131,6 +155,16 @@ class DataService {
   // Removes the inode itself, the last step of dropping a dataset.
   virtual Status erase_inode(std::uint64_t dataset) = 0;
 
+  // Keeps Attributes::allocated.
+  virtual Status note_allocated(std::uint64_t dataset, std::uint64_t noted) = 0;
+
+  // --- extended attributes ---
+  // The value of one or, without name, the names of all, each ended by a NUL. Errors: kNotFound, kNoData.
+  virtual Result<XattrValue> xattr(std::uint64_t dataset, std::string_view name) = 0;
+  // Atomic. Errors: kNotFound, and those of changed_xattrs().
+  virtual Status change_xattr(std::uint64_t dataset, const XattrChange& change) = 0;
+
+  virtual Result<Space> space() = 0;
   // Applies what dead processes of the server's node had committed, so that it is seen.
   virtual Status settle() = 0;
 };

@@ -23,12 +23,12 @@ struct Inode {
   segment::Word modified_ns;
   segment::Word changed_ns;
   segment::Word created_ns;
-  segment::Word type;          // NodeType, and kInodeDirty
+  segment::Word type;          // NodeType and flags, see below
   segment::Word block_bytes;
   segment::Word block_count;   // declared number of data blocks, 0: grows
   segment::Word truncation;    // 0, or {generation that it began, 1 + size} of a truncation that is not finished
   segment::Word version;
-  segment::Word extended;      // Ref of extended attributes or a symlink's target, or 0
+  segment::Word allocated;     // what it takes, as somebody counted: Attributes::note_of()
   segment::Word highest_block; // of a dataset that grows: no data block beyond it was ever begun
   segment::Word placement;     // policy | replicas << 8 | server count << 16
   segment::Word first_link;    // the link that it was created with, 0 once that is gone; others are in the open table
@@ -38,6 +38,14 @@ static_assert(sizeof(Inode) == 256);
 
 // Of Inode::type: changed since it was last taken for the metadata file, and in the ring or behind it.
 inline constexpr std::uint64_t kInodeDirty = 1ULL << 63;
+// The dataset has extended attributes, or had them, or is about to have them.
+inline constexpr std::uint64_t kInodeHasXattrs = 1ULL << 62;
+// It was made without a name, and has had none since.
+inline constexpr std::uint64_t kInodeUnnamed = 1ULL << 61;
+inline constexpr std::uint64_t kInodeFlags = kInodeDirty | kInodeHasXattrs | kInodeUnnamed;
+
+// The block of a dataset, on its home server, that has its extended attributes (xattrs.h).
+inline constexpr std::uint64_t kXattrBlock = 1ULL << 60;
 
 // Words of Superblock::service_root of a data server.
 inline constexpr std::uint32_t kSweptRecoveries = 0;

@@ -6,7 +6,7 @@
 
 namespace imss::store {
 
-// Owned are the extents of every block and inode, and what inodes refer to. Fits segment::ReachVisitor.
+// Owned are the extents of every block, inodes among them. Fits segment::ReachVisitor.
 // Errors: kTimedOut.
 Status visit(segment::Segment& segment, const segment::EngineFindings& findings);
 

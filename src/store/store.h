@@ -81,6 +81,12 @@ class Store final : public DataService {
                      std::uint64_t before = kAnyGeneration) override;
   Result<std::uint64_t> version(BlockId id) override;
   Result<View> view(BlockId id, std::uint64_t block_bytes) override;
+  // --- holes ---
+  Result<StoredBlocks> stored(std::uint64_t dataset, std::uint64_t first, std::uint64_t last, bool only_first) override;
+  Result<std::uint64_t> seek(BlockId id, std::uint64_t offset, bool hole, std::uint64_t block_bytes) override;
+  Status clear(BlockId id, std::uint64_t offset, std::uint64_t bytes) override;
+  Status allocate(BlockId id, std::uint64_t offset, std::uint64_t bytes, std::uint64_t block_bytes,
+                  std::uint64_t generation) override;
   // --- copies ---
   Status begin_copies(BlockId id) override;
   void end_copies() override;
@@ -102,6 +108,10 @@ class Store final : public DataService {
   Result<bool> remove_link(std::uint64_t dataset, std::uint64_t link) override;
   void leave_orphan(std::uint64_t dataset) override;
   Status erase_inode(std::uint64_t dataset) override;
+  Result<XattrValue> xattr(std::uint64_t dataset, std::string_view name) override;
+  Status change_xattr(std::uint64_t dataset, const XattrChange& change) override;
+  Status note_allocated(std::uint64_t dataset, std::uint64_t noted) override;
+  Result<Space> space() override;
   Status settle() override;
 
   // --- for clients on other nodes ---
@@ -177,9 +187,14 @@ class Store final : public DataService {
   Status insert_new(segment::Participant& me, BlockId id, const segment::Held& held, std::uint64_t flags,
                     std::uint64_t generation = 0);
   Status copy_moved(segment::Participant& me, segment::Ref from, bool from_dense, segment::Ref to, bool to_dense);
-  Status zero_from(segment::Participant& me, segment::Ref ref, bool dense, std::uint64_t offset);
+  struct Zeroed {
+    std::uint64_t offset = 0;
+    std::uint64_t bytes = 0;
+  };
+  Status zero_range(segment::Participant& me, segment::Ref ref, bool dense, Zeroed range);
+  Status clear_range(segment::Participant& me, BlockId id, std::uint64_t offset, std::uint64_t bytes);
   Status make_whole(segment::Participant& me, BlockId id, std::uint64_t block_bytes);
-  Status fill_holes(segment::Participant& me, segment::Ref ref, std::uint64_t bytes);
+  Status fill_holes(segment::Participant& me, segment::Ref ref, std::uint64_t offset, std::uint64_t bytes);
   void note_change(Inode& inode, std::uint64_t dataset) {
     // A later look at the inode by whoever takes the mark away sees the change: all these are in one order.
     if ((inode.type.load() & kInodeDirty) != 0) return;
@@ -187,9 +202,12 @@ class Store final : public DataService {
     if ((inode.type.fetch_or(kInodeDirty) & kInodeDirty) == 0) note_change(dataset);
   }
   void note_change(std::uint64_t dataset);
+  Result<std::vector<std::byte>> stored_xattrs(segment::Participant& me, std::uint64_t dataset, segment::Values* seen,
+                                               bool* present);
   Result<Inode*> pin_inode(segment::Participant& me, std::uint64_t dataset, Pinned* pinned);
   std::uint64_t processes_present(std::unordered_set<std::uint64_t>* tokens);
   Status add_open(std::uint64_t dataset, std::uint64_t process, std::uint64_t stamp);
+  Status named(std::uint64_t dataset);
   template <typename Decide>
   Status edit_link(std::uint64_t dataset, std::uint64_t link, Decide&& decide);
   Result<bool> forget_opens(segment::Participant& me, std::uint64_t dataset, std::uint64_t process,

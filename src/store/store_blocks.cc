@@ -345,15 +345,15 @@ Status Store::make_whole(Participant& me, BlockId id, std::uint64_t block_bytes)
     }
     if (block.state() == segment::EntryState::kGone) return Code::kFenced;
     if (block.state() == segment::EntryState::kMoving) return Code::kAgain;
-    if (block.ref.bytes() >= block_bytes) return block.dense() ? Status() : fill_holes(me, block.ref, block_bytes);
+    if (block.ref.bytes() >= block_bytes) return block.dense() ? Status() : fill_holes(me, block.ref, 0, block_bytes);
   }
   return move_to_full(me, id, block_bytes);
 }
 
 // REQUIRES: the extent is pinned for writing.
-Status Store::fill_holes(Participant& me, Ref ref, std::uint64_t bytes) {
+Status Store::fill_holes(Participant& me, Ref ref, std::uint64_t offset, std::uint64_t bytes) {
   for (std::uint64_t done = 0; done < bytes;) {
-    const std::uint64_t position = ref.offset() + done;
+    const std::uint64_t position = ref.offset() + offset + done;
     const std::uint64_t piece = std::min(kArenaBytes - position % kArenaBytes, bytes - done);
     const PageRange range = segment::pages_of(*segment_, position, piece);
     std::uint64_t fresh[8];

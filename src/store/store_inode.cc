@@ -39,7 +39,8 @@ Status Store::create_inode(std::uint64_t dataset, const Attributes& attributes) 
     time->store(now);
   }
   inode->type.store(static_cast<std::uint64_t>(attributes.type) |
-                    (segment_->super().service_root[kDirtyRing].load() != 0 ? kInodeDirty : 0));
+                    (segment_->super().service_root[kDirtyRing].load() != 0 ? kInodeDirty : 0) |
+                    (attributes.links == 0 ? kInodeUnnamed : 0));
   inode->block_bytes.store(attributes.block_bytes);
   inode->block_count.store(attributes.block_count);
   inode->version.store(1);
@@ -75,12 +76,13 @@ Result<Attributes> Store::attributes(std::uint64_t dataset) {
   out.modified_ns = inode->modified_ns.load();
   out.changed_ns = inode->changed_ns.load();
   out.created_ns = inode->created_ns.load();
-  out.type = static_cast<NodeType>(inode->type.load() & ~kInodeDirty);
+  out.type = static_cast<NodeType>(inode->type.load() & ~kInodeFlags);
   out.block_bytes = inode->block_bytes.load();
   out.block_count = inode->block_count.load();
   out.version = inode->version.load();
   out.placement = inode->placement.load();
   out.highest_block = inode->highest_block.load();
+  out.allocated = inode->allocated.load();
   return out;
 }
 
@@ -88,6 +90,11 @@ Status Store::change_attributes(std::uint64_t dataset, const AttributeChange& wa
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Pinned pinned;
   IMSS_ASSIGN_OR_RETURN(Inode* const inode, pin_inode(*me, dataset, &pinned));
+  if (wanted.has(AttributeChange::kTouched)) {
+    advance(inode->accessed_ns, wanted.accessed_ns);
+    note_change(*inode, dataset);
+    if (wanted.fields == AttributeChange::kTouched) return {};  // done twice it is the same as once
+  }
   Transaction change(*segment_, *me);
   IMSS_RETURN_IF_ERROR(change.lock(inode->lock));
   if (wanted.has(AttributeChange::kMode)) change.store(inode->mode, wanted.mode);
@@ -202,7 +209,18 @@ Status Store::finish_truncation(std::uint64_t dataset, const Truncation& truncat
   return {};
 }
 
+// The inode last: it says that there may be extended attributes.
 Status Store::erase_inode(std::uint64_t dataset) {
+  bool has_xattrs = false;
+  {
+    IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+    Pinned pinned;
+    const auto inode = pin_inode(*me, dataset, &pinned);
+    if (!inode.ok() && inode.code() != Code::kNotFound) return inode.status();
+    has_xattrs = inode.ok() && ((*inode)->type.load() & kInodeHasXattrs) != 0;
+  }
+  if (has_xattrs) IMSS_RETURN_IF_ERROR(erase({dataset, kXattrBlock}));
+  segment::fault_point("inode.xattrs_erased");
   IMSS_RETURN_IF_ERROR(erase({dataset, 0}));
   note_change(dataset);
   return {};

@@ -53,7 +53,7 @@ Status Store::add_open(std::uint64_t dataset, std::uint64_t process, std::uint64
       opens, *me, key,
       [&](Transaction& change, segment::TableEdit& edit, segment::Entry* entry, const Values& old) -> Status {
         IMSS_RETURN_IF_ERROR(change.lock(inode->lock));
-        if (inode->links.load() == 0) return no_inode(dataset);
+        if (inode->links.load() == 0 && (inode->type.load() & kInodeUnnamed) == 0) return no_inode(dataset);
         if (entry != nullptr) {
           edit.update(key, entry, {old.value0 + 1, old.value1, old.value2});
         } else {
@@ -116,16 +116,28 @@ Status Store::edit_link(std::uint64_t dataset, std::uint64_t link, Decide&& deci
 }
 
 Status Store::add_link(std::uint64_t dataset, std::uint64_t link) {
-  return edit_link(dataset, link,
+  IMSS_RETURN_IF_ERROR(edit_link(dataset, link,
                    [&](Participant& me, Inode& inode, Transaction& change, segment::TableEdit& edit, segment::Key key,
                        segment::Entry* entry) -> Status {
                      const std::uint64_t links = inode.links.load();
-                     if (links == 0) return no_inode(dataset);
+                     // One that never had a name may get one while it is open.
+                     const bool unnamed = (inode.type.load() & kInodeUnnamed) != 0 && inode.opens.load() != 0;
+                     if (links == 0 && !unnamed) return no_inode(dataset);
                      if (entry != nullptr || inode.first_link.load() == link) return {};
                      if (links >= kMaxLinks) return Code::kTooManyLinks;
                      change.store(inode.links, links + 1);
                      return edit.insert(me, key, {1, 1, kLinkStamp});
-                   });
+                   }));
+  return named(dataset);
+}
+
+// From here on a dataset whose last name goes gets no other one.
+Status Store::named(std::uint64_t dataset) {
+  IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
+  Pinned pinned;
+  auto inode = pin_inode(*me, dataset, &pinned);
+  if (inode.ok() && ((*inode)->type.load() & kInodeUnnamed) != 0) (*inode)->type.fetch_and(~kInodeUnnamed);
+  return inode.code() == Code::kNotFound ? Status() : inode.status();
 }
 
 Result<bool> Store::remove_link(std::uint64_t dataset, std::uint64_t link) {

@@ -246,26 +246,41 @@ Status Store::cut(BlockId id, std::uint64_t offset, std::uint64_t generation) {
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   ExclusiveChange cut;
   cut.wanted = [&](const Values& old) { return older(old.value2, generation); };
-  cut.apply = [&](Ref ref, bool dense) { return zero_from(*me, ref, dense, offset); };
+  cut.apply = [&](Ref ref, bool dense) { return zero_range(*me, ref, dense, {offset, ref.bytes()}); };
   cut.finish = [&](Transaction&, Values& values) { values.value2 = generation; };
   return change_exclusively(*me, id, cut);
 }
 
-// Makes an extent read as zeros from `offset` on. REQUIRES: no writer has it pinned.
-Status Store::zero_from(Participant& me, Ref ref, bool dense, std::uint64_t offset) {
-  if (offset >= ref.bytes()) return {};
-  std::uint64_t position = ref.offset() + offset;
-  const std::uint64_t end = ref.offset() + ref.bytes();
+Status Store::clear_range(Participant& me, BlockId id, std::uint64_t offset, std::uint64_t bytes) {
+  ExclusiveChange clear;
+  clear.wanted = [](const Values&) { return true; };
+  clear.apply = [&](Ref ref, bool dense) { return zero_range(me, ref, dense, {offset, bytes}); };
+  clear.finish = [](Transaction&, Values&) {};
+  return change_exclusively(me, id, clear);
+}
+
+// Makes a range of an extent read as zeros. REQUIRES: no writer has it pinned.
+Status Store::zero_range(Participant& me, Ref ref, bool dense, Zeroed range) {
+  if (range.offset >= ref.bytes()) return {};
+  std::byte* const base = segment_->base();
+  std::uint64_t position = ref.offset() + range.offset;
+  std::uint64_t end = position + std::min(range.bytes, ref.bytes() - range.offset);
   if (dense) {
-    zero_payload(segment_->base() + position, end - position);
+    zero_payload(base + position, end - position);
     return {};
   }
+  const auto zero_within = [&](std::uint64_t at, std::uint64_t bytes) {  // of one page
+    if (bytes != 0 && segment::all_valid(*segment_, segment::pages_of(*segment_, at, bytes))) zero_payload(base + at, bytes);
+  };
   if (position % kPageBytes != 0) {
-    const std::uint64_t rest = kPageBytes - position % kPageBytes;
-    if (segment::all_valid(*segment_, segment::pages_of(*segment_, position, rest))) {
-      zero_payload(segment_->base() + position, rest);
-    }
+    const std::uint64_t rest = std::min(kPageBytes - position % kPageBytes, end - position);
+    zero_within(position, rest);
     position += rest;
+  }
+  if (position < end && end % kPageBytes != 0) {
+    const std::uint64_t tail = end % kPageBytes;
+    zero_within(end - tail, tail);
+    end -= tail;
   }
   while (position < end) {
     const std::uint64_t piece = std::min(end - position, kArenaBytes - position % kArenaBytes);

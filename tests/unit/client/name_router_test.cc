@@ -69,9 +69,9 @@ struct Deployment {
   }
   // A directory below the root that lies on that server.
   std::uint64_t directory_on(std::uint32_t server) {
-    for (int i = 0;; ++i) {
+    for (;;) {
       std::uint64_t id = 0;
-      const std::string name = "d" + std::to_string(server) + "-" + std::to_string(i);
+      const std::string name = "d" + std::to_string(server) + "-" + std::to_string(made++);
       REQUIRE(router->make_directory(root, name, {0755}, &id).ok());
       if (authority_of(id, static_cast<std::uint32_t>(servers.size())) == server) return id;
     }
@@ -81,6 +81,7 @@ struct Deployment {
   std::atomic<bool> reachable{true};
   std::unique_ptr<NameRouter> router;
   std::uint64_t root = 0;
+  int made = 0;  // directories
 };
 
 struct ShortDeadline {
@@ -168,6 +169,35 @@ TEST_CASE("directories move and go wherever they lie") {
   }
   CHECK(all.router->directory(here)->entries == 0);
   CHECK(all.router->directory(there)->entries == 0);
+}
+
+TEST_CASE("extended attributes and exchanges are made at the server of their directory") {
+  Deployment all(2);
+  const store::XattrValue value(3000, 5);
+  std::uint64_t first[2] = {};
+  for (const std::uint32_t server : {0U, 1U}) {
+    const std::uint64_t one = first[server] = all.directory_on(server);
+    const std::uint64_t two = all.directory_on(server);
+    REQUIRE(all.router->change_directory_xattr(one, {store::XattrMode::kCreate, "user.a", value}).ok());
+    CHECK(*all.router->directory_xattr(one, "user.a") == value);
+    CHECK(all.router->directory_xattr(two, "user.a").code() == Code::kNoData);
+    CHECK(all.servers[1 - server]->names->directory_xattr(one, "user.a").code() == Code::kNotFound);
+    REQUIRE(all.create(one, "file").ok());
+    REQUIRE(all.create(two, "other").ok());
+    const std::uint64_t file = all.router->lookup(one, "file")->id;
+    const std::uint64_t other = all.router->lookup(two, "other")->id;
+    REQUIRE(all.router->exchange(one, "file", two, "other").ok());
+    CHECK(all.router->lookup(one, "file")->id == other);
+    CHECK(all.router->lookup(two, "other")->id == file);
+    std::uint64_t directory = 0;
+    REQUIRE(all.router->make_directory(one, "directory", {0700}, &directory).ok());
+    REQUIRE(all.router->exchange(one, "file", one, "directory").ok());
+    CHECK(all.router->lookup(one, "file")->id == directory);
+    CHECK(all.router->exchange(one, "file", two, "other").code() == Code::kNotSupported);
+    CHECK(all.router->lookup(one, "file")->id == directory);
+  }
+  CHECK(all.router->exchange(first[0], "directory", first[1], "directory").code() == Code::kNotSupported);
+  for (const auto& server : all.servers) server->hosted.require_sound();
 }
 
 TEST_CASE("what a rename replaces is given back to the server that had it") {

@@ -11,6 +11,7 @@
 #include "metadata/state_records.h"
 #include "segment/segment_files.h"
 #include "server/metadata_server.h"
+#include "store/xattrs.h"
 #include "support/scratch.h"
 
 namespace imss::metadata {
@@ -278,6 +279,40 @@ TEST_CASE("what a directory and an inode said is there again, for names alone") 
   CHECK(record_of(*said) == record_of(state));
   CHECK(service.names->last_inode(unnamed).code() == Code::kNotFound);
   service.server->stop(true);
+}
+
+TEST_CASE("extended attributes of a directory are there again, as they were last") {
+  const test::Scratch scratch;
+  const store::XattrValue large(60'000, 7);
+  const store::XattrValue small{1, 2, 3};
+  std::uint64_t with = 0;
+  std::uint64_t without = 0;
+  {
+    Service service(options_for(scratch));
+    make_tree(service);
+    const std::uint64_t root = service.names->instance("x")->root;
+    REQUIRE(service.names->make_directory(root, "with", {0700}, &with).ok());
+    REQUIRE(service.names->make_directory(root, "without", {0700}, &without).ok());
+    auto& names = *service.names;
+    REQUIRE(names.change_directory_xattr(with, {store::XattrMode::kSet, "user.large", large}).ok());
+    REQUIRE(names.change_directory_xattr(with, {store::XattrMode::kSet, "user.small", small}).ok());
+    CHECK(names.change_directory_xattr(with, {store::XattrMode::kSet, "user.more", store::XattrValue(6000, 1)}).code() == Code::kNoSpace);
+    REQUIRE(names.change_directory_xattr(without, {store::XattrMode::kSet, "user.small", small}).ok());
+    REQUIRE(names.change_directory_xattr(without, {store::XattrMode::kRemove, "user.small", {}}).ok());
+    service.server->stop(true);
+  }
+  for (int again = 0; again < 2; ++again) {  // from the journal, then from the snapshot of the second deployment
+    Service service(options_for(scratch));
+    CHECK(*service.names->directory_xattr(with, "user.large") == large);
+    CHECK(*service.names->directory_xattr(with, "user.small") == small);
+    CHECK(service.names->directory_xattr(without, "")->empty());
+    service.server->stop(true);
+  }
+  CHECK(decode_xattrs({}).code() == Code::kCorrupt);
+  const auto record = encode_xattrs({with, *store::changed_xattrs({}, {store::XattrMode::kSet, "user.a", small})});
+  for (std::size_t bytes = 0; bytes < record.size(); ++bytes) {
+    CHECK(decode_xattrs(std::span(record).first(bytes)).code() == Code::kCorrupt);
+  }
 }
 
 TEST_CASE("a record of an inode or a directory that cannot be is damage, not a crash") {

@@ -21,6 +21,7 @@ constexpr std::string_view structure_name() {
   if constexpr (std::is_same_v<T, RecordFields>) return "Record";
   if constexpr (std::is_same_v<T, store::Attributes>) return "Attributes";
   if constexpr (std::is_same_v<T, store::AttributeChange>) return "AttributeChange";
+  if constexpr (std::is_same_v<T, store::XattrChange>) return "XattrChange";
   if constexpr (std::is_same_v<T, metadata::InodeState>) return "InodeState";
   if constexpr (std::is_same_v<T, metadata::Permissions>) return "Permissions";
   if constexpr (std::is_same_v<T, metadata::Layout>) return "Layout";
@@ -125,6 +126,7 @@ inline std::string structure_table() {
   row("Record", fields_of<RecordFields>());
   row("Attributes", fields_of<store::Attributes>());
   row("AttributeChange", fields_of<store::AttributeChange>());
+  row("XattrChange", fields_of<store::XattrChange>());
   row("InodeState", fields_of<metadata::InodeState>());
   row("Layout", fields_of<metadata::Layout>());
   row("Entry", fields_of<metadata::EntryInfo>());

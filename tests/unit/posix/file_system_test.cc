@@ -191,7 +191,7 @@ TEST_CASE("open flags and errors are those of tmpfs") {
   CHECK(view.remove_directory(root, "data").error_number() == ENOTDIR);
   CHECK(view.rename({root, "data"}, {root, "dir"}, 0).error_number() == EISDIR);
   CHECK(view.rename({root, "data"}, {root, "dir"}, RENAME_NOREPLACE).error_number() == EEXIST);
-  CHECK(view.rename({root, "data"}, {root, "dir"}, RENAME_EXCHANGE).error_number() == EINVAL);
+  CHECK(view.rename({root, "data"}, {root, "dir"}, RENAME_EXCHANGE | RENAME_NOREPLACE).error_number() == EINVAL);
   REQUIRE(view.make_symlink(root, "symbolic", "data", {}).ok());
   CHECK(view.open_file(view.lookup(root, "symbolic")->st_ino, O_RDONLY).status().error_number() == ELOOP);
 }

@@ -108,6 +108,11 @@ std::vector<Change<Data>> data_changes() {
       return attributes.ok() ? (*attributes).*member : 0;
     };
   };
+  const auto first_byte = [](Data& world) {
+    std::byte byte{};
+    REQUIRE(world.engine.store.get({kDataset, 1}, 0, std::span(&byte, 1)).ok());
+    return std::to_integer<std::uint64_t>(byte);
+  };
   const auto open_three_times = [](Data& world) {
     for (int i = 0; i < 3; ++i) REQUIRE(world.engine.store.open_for(kDataset, world.record).ok());
   };
@@ -123,6 +128,13 @@ std::vector<Change<Data>> data_changes() {
       data_change<Operation::kChangeAttributes>(
           "ChangeAttributes", {kDataset, {.fields = store::AttributeChange::kMode, .mode = 0600}},
           attribute(&store::Attributes::version)),
+      data_change<Operation::kChangeXattr>(
+          "ChangeXattr", {kDataset, {store::XattrMode::kCreate, "user.a", {1, 2, 3}}},
+          attribute(&store::Attributes::version)),
+      data_change<Operation::kClear>("Clear", {kDataset, 1, 0, 1000}, first_byte,
+                                     [](Data& world) {
+                                       REQUIRE(world.engine.store.write({kDataset, 1}, 0, kContent, 1 << 20).ok());
+                                     }),
       data_change<Operation::kOpen>("Open", {kDataset}, opens),
       data_change<Operation::kClose>("Close", {kDataset}, opens, open_three_times),
   };
@@ -183,6 +195,8 @@ std::vector<Change<Names>> name_changes() {
         std::ranges::count_if(servers, [](auto id) { return id != 0; }));
   };
   const auto mode = [](Names& world) -> std::uint64_t { return world.engine.names.directory(kRoot)->mode; };
+  const auto named_file = [](Names& world) { return world.engine.names.lookup(kRoot, "file")->id; };
+  const auto xattrs = [](Names& world) { return world.engine.names.directory_xattr(kRoot, {})->size(); };
   std::vector<Change<Names>> all = {
       name_change<Operation::kMakeDirectory>("MakeDirectory", {kRoot, "new", {}, 0}, entries),
       name_change<Operation::kRemoveName>("RemoveName", {kRoot, "file"}, entries),
@@ -193,6 +207,9 @@ std::vector<Change<Names>> name_changes() {
       name_change<Operation::kRemoveInstance>("RemoveInstance", {"u"}, instances),
       name_change<Operation::kChangeDirectory>(
           "ChangeDirectory", {kRoot, {.fields = store::AttributeChange::kMode, .mode = 0700}}, mode),
+      name_change<Operation::kChangeDirectoryXattr>(
+          "ChangeDirectoryXattr", {kRoot, {store::XattrMode::kCreate, "user.a", {1, 2, 3}}}, xattrs),
+      name_change<Operation::kExchangeNames>("ExchangeNames", {kRoot, "file", kRoot, "dir"}, named_file),
   };
   all[1].answers_alike = all[3].answers_alike = false;
   all[6].prepare = [](Names& world) {
