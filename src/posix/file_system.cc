@@ -145,6 +145,7 @@ Result<struct stat> FileSystem::set_attributes(InodeNumber number, const Attribu
   if (number == root_ || type_bits(entry.type) == S_IFDIR) {
     if (change.size) return Code::kIsDirectory;
     if (named.fields != 0) IMSS_RETURN_IF_ERROR(session_.names().change_directory(number, named));
+    if (change.mode) IMSS_RETURN_IF_ERROR(change_list_mode(number, *change.mode));
     return directory_status(number);
   }
   if (change.size) {
@@ -156,6 +157,7 @@ Result<struct stat> FileSystem::set_attributes(InodeNumber number, const Attribu
   if (named.fields != 0) {
     IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
     IMSS_RETURN_IF_ERROR(home->change_attributes(entry.id, named));
+    if (change.mode) IMSS_RETURN_IF_ERROR(change_list_mode(number, *change.mode));
   }
   return status_of(entry);
 }

@@ -117,9 +117,9 @@ class FileSystem {
   Result<struct stat> attributes(InodeNumber number);
   Result<struct stat> set_attributes(InodeNumber number, const AttributeChange& change);
   Result<std::string> read_symlink(InodeNumber number);
-  // Extended attributes of the classes user, trusted, security, and the two of POSIX ACLs, of any inode; all are bytes
-  // here. `flags` as of setxattr(2). Errors: EOPNOTSUPP (another class), ERANGE (the name), E2BIG (the value), ENODATA, EEXIST,
-  // ENOSPC.
+  // Extended attributes of the classes user, trusted, security, and the two of POSIX ACLs, of any inode. The mode follows
+  // an access list, and the list the mode. `flags` as of setxattr(2). Errors: EOPNOTSUPP (another class), ERANGE (the name),
+  // E2BIG (the value), ENODATA, EEXIST, ENOSPC; EINVAL for bytes that are no access list, EACCES for a default one of no directory.
   Result<std::vector<std::uint8_t>> extended_attribute(InodeNumber number, std::string_view name);
   Status set_extended_attribute(InodeNumber number, std::string_view name, std::span<const std::byte> value, int flags);
   Status remove_extended_attribute(InodeNumber number, std::string_view name);
@@ -158,6 +158,8 @@ class FileSystem {
   Result<blkcnt_t> units_of(const EntryInfo& entry, const store::Attributes& attributes);
   Result<std::shared_ptr<store::DataService>> home_of(const EntryInfo& entry);
   Result<std::unique_ptr<OpenFile>> open_entry(const EntryInfo& entry, int flags);
+  Status set_access_list(InodeNumber number, std::string_view name, const store::XattrValue& value);
+  Status change_list_mode(InodeNumber number, std::uint32_t mode);
   Status change_xattr(InodeNumber number, const store::XattrChange& change);
   Result<store::XattrValue> read_xattr(InodeNumber number, std::string_view name);
   Result<std::shared_ptr<client::Dataset>> dataset_of(const EntryInfo& entry);

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "posix/access_list.h"
 #include "posix/file_system.h"
 
 namespace imss::posix {
@@ -18,7 +19,7 @@ Status check_name(std::string_view name) {
   for (const std::string_view prefix : {"user.", "trusted.", "security."}) {
     if (name.starts_with(prefix)) return name.size() > prefix.size() ? Status() : Status(Code::kInvalidArgument);
   }
-  if (name == "system.posix_acl_access" || name == "system.posix_acl_default") return {};
+  if (name == kAccessListName || name == kDefaultListName) return {};
   return Code::kNotSupported;
 }
 
@@ -58,6 +59,7 @@ Status FileSystem::set_extended_attribute(InodeNumber number, std::string_view n
   change.name = name;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(value.data());
   change.value.assign(bytes, bytes + value.size());
+  if (name == kAccessListName || name == kDefaultListName) return set_access_list(number, name, change.value);
   if ((flags & XATTR_CREATE) != 0) change.mode = store::XattrMode::kCreate;
   if ((flags & XATTR_REPLACE) != 0) {
     // With both, as in tmpfs: what is there was not to be there, and what is not there was.
@@ -68,6 +70,39 @@ Status FileSystem::set_extended_attribute(InodeNumber number, std::string_view n
     change.mode = store::XattrMode::kReplace;
   }
   return change_xattr(number, change);
+}
+
+// What the mode says as well is not kept, as in other file systems.
+Status FileSystem::set_access_list(InodeNumber number, std::string_view name, const store::XattrValue& value) {
+  IMSS_ASSIGN_OR_RETURN(const struct stat status, attributes(number));
+  if (S_ISLNK(status.st_mode)) return Code::kNotSupported;
+  const auto list = read_access_list(value);
+  if (!list) return Code::kInvalidArgument;
+  if (name == kDefaultListName) {
+    if (!S_ISDIR(status.st_mode)) return Code::kPermission;
+    return change_xattr(number, {store::XattrMode::kSet, std::string(name), value});
+  }
+  const Status kept = change_xattr(
+      number, {list->minimal ? store::XattrMode::kRemove : store::XattrMode::kSet, std::string(name), value});
+  if (!kept.ok() && !(list->minimal && kept.code() == Code::kNoData)) return kept;
+  store::AttributeChange mode;
+  mode.fields = store::AttributeChange::kMode;
+  mode.mode = (status.st_mode & 07000) | list->mode;
+  if (S_ISDIR(status.st_mode)) return session_.names().change_directory(number, mode);
+  IMSS_ASSIGN_OR_RETURN(const EntryInfo entry, known(number));
+  IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
+  return home->change_attributes(number, mode);
+}
+
+// The access list, where there is one, after a change of the mode.
+Status FileSystem::change_list_mode(InodeNumber number, std::uint32_t mode) {
+  auto list = read_xattr(number, kAccessListName);
+  if (list.code() == Code::kNoData) return {};
+  IMSS_RETURN_IF_ERROR(list.status());
+  if (!read_access_list(*list)) return {};
+  apply_mode(*list, mode);
+  const Status changed = change_xattr(number, {store::XattrMode::kReplace, kAccessListName, std::move(*list)});
+  return changed.code() == Code::kNoData ? Status() : changed;
 }
 
 Status FileSystem::remove_extended_attribute(InodeNumber number, std::string_view name) {

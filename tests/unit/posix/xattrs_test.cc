@@ -33,7 +33,7 @@ void check_all(View& view, std::uint64_t number) {
   CHECK(set(files, number, "user.a", "two", 8).error_number() == EINVAL);
   CHECK(*files.extended_attribute(number, "user.a") == text("one"));
   REQUIRE(set(files, number, "user.a", "three", XATTR_REPLACE).ok());
-  for (const char* name : {"trusted.x", "security.capability", "system.posix_acl_access", "system.posix_acl_default"}) {
+  for (const char* name : {"trusted.x", "security.capability", "user.b", "user.c"}) {
     REQUIRE(set(files, number, name, name).ok());
     CHECK(*files.extended_attribute(number, name) == text(name));
   }
@@ -80,6 +80,53 @@ TEST_CASE("every kind of inode has extended attributes, mapped or asked by messa
   for (const char* name : {"moved", "link", "fifo"}) REQUIRE(files.unlink(root, name).ok());
   REQUIRE(files.remove_directory(root, "dir").ok());
   view.require_sound();
+}
+
+TEST_CASE("a mode follows an access list and the list the mode, and a list that is the mode is not kept") {
+  View view(GENERATE(false, true));
+  auto& files = *view.files;
+  const auto dir = files.make_directory(files.root(), "dir", 02755, {})->st_ino;
+  view.create("file");
+  constexpr const char* kAccess = "system.posix_acl_access";
+  constexpr const char* kDefault = "system.posix_acl_default";
+  struct Entry {
+    std::uint16_t tag;
+    std::uint16_t permissions;
+    std::uint32_t id;
+  };
+  const auto list_of = [](const std::vector<Entry>& entries) {
+    std::string bytes("\2\0\0\0", 4);
+    bytes.append(reinterpret_cast<const char*>(entries.data()), entries.size() * sizeof(Entry));
+    return bytes;
+  };
+  const std::string minimal = list_of({{1, 6, ~0U}, {4, 4, ~0U}, {32, 1, ~0U}});
+  // User 5 may read, as far as the mask lets.
+  const std::string larger = list_of({{1, 7, ~0U}, {2, 4, 5}, {4, 2, ~0U}, {16, 5, ~0U}, {32, 0, ~0U}});
+  for (const std::uint64_t number : {view.status.st_ino, dir}) {
+    const auto before = files.attributes(number)->st_mode;
+    REQUIRE(set(files, number, kAccess, larger).ok());
+    CHECK(files.attributes(number)->st_mode == ((before & ~0777U) | 0750));
+    CHECK(*files.extended_attribute(number, kAccess) == text(larger));
+    REQUIRE(files.set_attributes(number, {.mode = 0631}).ok());
+    CHECK(*files.extended_attribute(number, kAccess) ==
+          text(list_of({{1, 6, ~0U}, {2, 4, 5}, {4, 2, ~0U}, {16, 3, ~0U}, {32, 1, ~0U}})));
+    REQUIRE(set(files, number, kAccess, minimal).ok());
+    CHECK((files.attributes(number)->st_mode & 0777) == 0641);
+    CHECK(files.extended_attribute(number, kAccess).status().error_number() == ENODATA);
+    for (const std::string& wrong :
+         {std::string(), minimal.substr(1), list_of({{1, 6, 0}, {4, 4, 0}}), list_of({{1, 6, 0}, {2, 4, 5}, {4, 4, 0}, {32, 1, 0}}),
+          list_of({{4, 4, 0}, {1, 6, 0}, {32, 1, 0}}), list_of({{1, 6, 0}, {1, 6, 0}, {4, 4, 0}, {32, 1, 0}}),
+          list_of({{1, 9, 0}, {4, 4, 0}, {32, 1, 0}}), list_of({{1, 6, 0}, {3, 6, 0}, {4, 4, 0}, {32, 1, 0}})}) {
+      CHECK(set(files, number, kAccess, wrong).error_number() == EINVAL);
+    }
+    CHECK((files.attributes(number)->st_mode & 0777) == 0641);
+  }
+  REQUIRE(set(files, dir, kDefault, larger).ok());
+  CHECK(*files.extended_attribute(dir, kDefault) == text(larger));
+  CHECK((files.attributes(dir)->st_mode & 0777) == 0641);
+  CHECK(set(files, view.status.st_ino, kDefault, larger).error_number() == EACCES);
+  const auto link = files.make_symlink(files.root(), "link", "file", {})->st_ino;
+  CHECK(set(files, link, kAccess, minimal).error_number() == EOPNOTSUPP);
 }
 
 TEST_CASE("an unlinked file that is open has its extended attributes until it is closed") {
