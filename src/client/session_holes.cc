@@ -14,13 +14,13 @@ constexpr std::uint64_t kFewBlocks = 4;
 constexpr std::uint64_t kSettledNs = 2'000'000'000;
 
 // Of what lies in one block.
-struct Piece {
+struct Part {
   std::uint64_t block;
   std::uint64_t offset;
   std::uint64_t bytes;
 };
 
-Piece piece_at(std::uint64_t block_bytes, std::uint64_t offset, std::uint64_t end) {
+Part part_at(std::uint64_t block_bytes, std::uint64_t offset, std::uint64_t end) {
   const std::uint64_t within = offset % block_bytes;
   return {1 + offset / block_bytes, within, std::min(block_bytes - within, end - offset)};
 }
@@ -124,17 +124,17 @@ Status Session::allocate(Dataset& dataset, std::uint64_t offset, std::uint64_t b
     IMSS_RETURN_IF_ERROR(complete_truncation(dataset, *home));
     IMSS_ASSIGN_OR_RETURN(const store::Attributes before, home->attributes(dataset.id));
     for (std::uint64_t at = offset; at < end;) {
-      const Piece piece = piece_at(dataset.layout.block_bytes, at, end);
-      IMSS_RETURN_IF_ERROR(announce(dataset, piece.block));
+      const Part part = part_at(dataset.layout.block_bytes, at, end);
+      IMSS_RETURN_IF_ERROR(announce(dataset, part.block));
       Status status;
       std::uint32_t position = 0;
-      if (replicas_of(dataset, piece.block, true, std::span(&position, 1), &status) == 0) return status;
+      if (replicas_of(dataset, part.block, true, std::span(&position, 1), &status) == 0) return status;
       store::DataService* const store = server_of(dataset, position);
       if (store == nullptr) return out_of_reach(dataset, position);
-      IMSS_RETURN_IF_ERROR(store->allocate({dataset.id, piece.block}, piece.offset, piece.bytes,
+      IMSS_RETURN_IF_ERROR(store->allocate({dataset.id, part.block}, part.offset, part.bytes,
                                            dataset.layout.block_bytes, before.generation));
       segment::fault_point("allocate.one_block");
-      at += piece.bytes;
+      at += part.bytes;
     }
     IMSS_RETURN_IF_ERROR(home->extend_size(dataset.id, keep_size ? 0 : end));
     IMSS_ASSIGN_OR_RETURN(const store::Attributes after, home->attributes(dataset.id));
@@ -160,17 +160,17 @@ Status Session::clear(Dataset& dataset, std::uint64_t offset, std::uint64_t byte
     return home->extend_size(dataset.id, 0);
   }
   for (std::uint64_t at = offset; at < end;) {
-    const Piece piece = piece_at(block_bytes, at, end);
-    const std::uint64_t whole = piece.bytes == block_bytes ? (end - at) / block_bytes : 0;
+    const Part part = part_at(block_bytes, at, end);
+    const std::uint64_t whole = part.bytes == block_bytes ? (end - at) / block_bytes : 0;
     for (std::uint32_t position = 0; position < dataset.layout.server_count; ++position) {
       store::DataService* const store = dataset.instance->stores[position].get();
       if (store == nullptr || store->lost()) continue;
       if (!store->serving()) return out_of_reach(dataset, position);
-      IMSS_RETURN_IF_ERROR(whole != 0 ? store->erase_range(dataset.id, piece.block, piece.block + whole - 1)
-                                      : store->clear({dataset.id, piece.block}, piece.offset, piece.bytes));
+      IMSS_RETURN_IF_ERROR(whole != 0 ? store->erase_range(dataset.id, part.block, part.block + whole - 1)
+                                      : store->clear({dataset.id, part.block}, part.offset, part.bytes));
     }
     segment::fault_point("clear.one_step");
-    at += whole != 0 ? whole * block_bytes : piece.bytes;
+    at += whole != 0 ? whole * block_bytes : part.bytes;
   }
   return home->extend_size(dataset.id, 0);  // stamps the time
 }
@@ -183,9 +183,9 @@ Status Session::clear_copies(Dataset& dataset, std::uint64_t offset, std::uint64
     IMSS_ASSIGN_OR_RETURN(const std::uint64_t next, next_stored(dataset, 1 + at / block_bytes, 1 + (end - 1) / block_bytes));
     if (next == 0) break;
     at = std::max(at, (next - 1) * block_bytes);
-    const Piece piece = piece_at(block_bytes, at, end);
-    IMSS_RETURN_IF_ERROR(write_replicated(dataset, piece.block, piece.offset, std::span(zeros).first(piece.bytes)));
-    at += piece.bytes;
+    const Part part = part_at(block_bytes, at, end);
+    IMSS_RETURN_IF_ERROR(write_replicated(dataset, part.block, part.offset, std::span(zeros).first(part.bytes)));
+    at += part.bytes;
   }
   return {};
 }

@@ -27,7 +27,7 @@ struct Namespace::ExchangePlan {
 
 namespace {
 
-bool is_directory(const EntryInfo& info) { return info.type == NodeType::kDirectory; }
+bool names_directory(const EntryInfo& info) { return info.type == NodeType::kDirectory; }
 
 }  // namespace
 
@@ -44,7 +44,7 @@ Status Namespace::plan_exchange(Participant& me, ExchangePlan& plan) {
     if (!found.exists) return Code::kNotFound;
     plan.infos[i] = std::move(found.info);
     IMSS_ASSIGN_OR_RETURN(plan.parents[i], pin_directory(me, plan.names[i].parent, kParentPins[i]));
-    if (!is_directory(plan.infos[i]) || plan.same_parent()) continue;
+    if (!names_directory(plan.infos[i]) || plan.same_parent()) continue;
     if (spread()) return Status(Code::kNotSupported, "a directory that gets another parent is known to several servers");
     IMSS_ASSIGN_OR_RETURN(plan.moved[i], pin_directory(me, plan.infos[i].id, kMovedPins[i]));
   }
@@ -74,8 +74,8 @@ Status Namespace::apply_exchange(Participant& me, ExchangePlan& plan, Transactio
     if (plan.moved[i].record != nullptr) change.store(plan.moved[i].record->parent, plan.names[1 - i].parent);
     if (i == 1 && plan.same_parent()) continue;
     DirectoryRecord& dir = *plan.parents[i].record;
-    const bool loses = is_directory(plan.infos[i]) && !is_directory(plan.infos[1 - i]);
-    const bool gains = !is_directory(plan.infos[i]) && is_directory(plan.infos[1 - i]);
+    const bool loses = names_directory(plan.infos[i]) && !names_directory(plan.infos[1 - i]);
+    const bool gains = !names_directory(plan.infos[i]) && names_directory(plan.infos[1 - i]);
     if (!plan.same_parent() && (loses || gains)) {
       change.store(dir.subdirectories, gains ? dir.subdirectories.load() + 1 : dir.subdirectories.load() - 1);
     }

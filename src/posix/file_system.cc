@@ -79,9 +79,14 @@ void FileSystem::forget(InodeNumber number, std::uint64_t lookups) {
 
 Result<std::shared_ptr<store::DataService>> FileSystem::home_of(const EntryInfo& entry) {
   IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  return home_in(*servers, entry);
+}
+
+Result<std::shared_ptr<store::DataService>> FileSystem::home_in(const client::InstanceServers& servers,
+                                                                const EntryInfo& entry) {
   const std::uint32_t home = entry.layout.home_server;
-  if (home >= servers->stores.size() || !servers->stores[home] || !servers->stores[home]->serving()) return Code::kIo;
-  return servers->stores[home];
+  if (home >= servers.stores.size() || !servers.stores[home] || !servers.stores[home]->serving()) return Code::kIo;
+  return servers.stores[home];
 }
 
 Result<struct stat> FileSystem::directory_status(InodeNumber number) {
@@ -102,7 +107,8 @@ Result<struct stat> FileSystem::directory_status(InodeNumber number) {
 
 Result<struct stat> FileSystem::status_of(const EntryInfo& entry) {
   if (type_bits(entry.type) == S_IFDIR) return directory_status(entry.id);
-  IMSS_ASSIGN_OR_RETURN(const auto home, home_of(entry));
+  IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
+  IMSS_ASSIGN_OR_RETURN(const auto home, home_in(*servers, entry));
   IMSS_ASSIGN_OR_RETURN(const store::Attributes attributes, home->attributes(entry.id));
   struct stat status = {};
   status.st_ino = entry.id;
@@ -113,10 +119,9 @@ Result<struct stat> FileSystem::status_of(const EntryInfo& entry) {
   status.st_size = static_cast<off_t>(attributes.size);
   status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(attributes.block_bytes, 4096));
   if (entry.type == NodeType::kDataset) {
-    IMSS_ASSIGN_OR_RETURN(status.st_blocks, units_of(entry, attributes));
+    IMSS_ASSIGN_OR_RETURN(status.st_blocks, units_of(entry, *servers, attributes));
   }
   if (store::is_device(entry.type)) {
-    IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance_));
     IMSS_ASSIGN_OR_RETURN(status.st_rdev, session_.device_of(entry, *servers));
   }
   status.st_atim = time_of(attributes.accessed_ns);

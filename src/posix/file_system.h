@@ -155,7 +155,9 @@ class FileSystem {
   bool stays_nameless(InodeNumber number);
   Result<struct stat> status_of(const EntryInfo& entry);
   Result<struct stat> directory_status(InodeNumber number);
-  Result<blkcnt_t> units_of(const EntryInfo& entry, const store::Attributes& attributes);
+  static Result<std::shared_ptr<store::DataService>> home_in(const client::InstanceServers& servers, const EntryInfo& entry);
+  Result<blkcnt_t> units_of(const EntryInfo& entry, const client::InstanceServers& servers,
+                            const store::Attributes& attributes);
   Result<std::shared_ptr<store::DataService>> home_of(const EntryInfo& entry);
   Result<std::unique_ptr<OpenFile>> open_entry(const EntryInfo& entry, int flags);
   Status set_access_list(InodeNumber number, std::string_view name, const store::XattrValue& value);
