@@ -85,7 +85,8 @@ class NameService {
   virtual Result<RenameResult> rename(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
                               std::string_view to_name, bool no_replace = false) = 0;
 
-  // Each of two names gets what the other one had, atomically. Errors: kNotFound, kWouldCycle, kNotSupported as rename().
+  // Each of two names gets what the other one had, atomically. Errors: kNotFound, kWouldCycle, kInvalidArgument (instances),
+  // kNotSupported as rename().
   virtual Status exchange(std::uint64_t from_parent, std::string_view from_name, std::uint64_t to_parent,
                           std::string_view to_name) = 0;
 

@@ -115,6 +115,9 @@ Status Namespace::exchange(std::uint64_t from_parent, std::string_view from_name
                            std::string_view to_name) {
   IMSS_RETURN_IF_ERROR(check_name(from_parent, from_name));
   IMSS_RETURN_IF_ERROR(check_name(to_parent, to_name));
+  if (from_parent == kInstancesDirectory || to_parent == kInstancesDirectory) {
+    return Status(Code::kInvalidArgument, "instances cannot be exchanged");
+  }
   IMSS_ASSIGN_OR_RETURN(Participant* const me, segment_->self());
   Extents extents(*segment_);
   ExchangePlan plan;

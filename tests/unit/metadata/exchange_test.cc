@@ -74,6 +74,7 @@ TEST_CASE("an exchange gives each of two names what the other one had") {
   CHECK(names.exchange(kRoot, "a", kRoot, "none").code() == Code::kNotFound);
   CHECK(names.exchange(kRoot, "none", kRoot, "a").code() == Code::kNotFound);
   CHECK(names.exchange(kRoot, "a", 4711, "a").code() == Code::kNotFound);
+  CHECK(names.exchange(imss::metadata::kInstancesDirectory, "w", kRoot, "a").code() == Code::kInvalidArgument);
   CHECK(names.directory(kRoot)->entries == 3);
   CHECK(names.directory(kRoot)->subdirectories == 1);
   tree.hosted.require_sound();
