@@ -327,8 +327,10 @@ program_stress_ng() {
   local stressor all=(dentry dir fcntl flock getdent hdd iomix link lockf rename symlink utime)
   ! long || all+=(access chdir chmod chown copy-file dirdeep dirmany dup fallocate file-ioctl filename fpunch fsize fstat handle \
     inode-flags io locka lockofd mknod open touch xattr)
+  # Two of them reserve their file, of 1 GiB unless told, which has to fit.
+  local sizes=(--iomix-bytes 64m --fallocate-bytes 64m)
   for stressor in "${all[@]}"; do
-    (cd "$place" && stress-ng --temp-path "$place" --verify --"$stressor" 1 --timeout "$(long && echo 5 || echo 1)s" -q \
+    (cd "$place" && stress-ng --temp-path "$place" --verify "${sizes[@]}" --"$stressor" 1 --timeout "$(long && echo 5 || echo 1)s" -q \
       > "$scratch/stress.log" 2>&1) || { echo "stressor $stressor: $(tail -n 3 "$scratch/stress.log")"; return 1; }
   done
 }
