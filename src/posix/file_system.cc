@@ -199,10 +199,11 @@ Status FileSystem::list(InodeNumber directory, std::uint64_t offset, const std::
   constexpr std::uint64_t kDots = 2;
   constexpr std::size_t kBatch = 256;
   IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo info, session_.names().directory(directory));
-  if (const std::uint64_t now = access_due(info.accessed_ns, info.modified_ns, info.changed_ns); now != 0) {
+  if (const std::uint64_t now = access_due(info.accessed_ns, info.modified_ns, info.changed_ns); now != 0 && may_touch_) {
     // The listing is what was asked for.
-    [[maybe_unused]] const Status touched =
+    const Status touched =
         session_.names().change_directory(directory, {.fields = store::AttributeChange::kTouched, .accessed_ns = now});
+    if (touched.code() == Code::kPermission) may_touch_ = false;
   }
   if (offset == 0 && !take({".", directory, S_IFDIR, 1})) return {};
   const InodeNumber parent = directory == root_ ? root_ : info.parent;

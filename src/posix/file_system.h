@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -78,6 +79,7 @@ class OpenFile {
   const std::int32_t handle_;
   const std::shared_ptr<client::Dataset> dataset_;
   const int flags_;
+  std::atomic<bool> may_touch_{true};  // false: this process may only read there
 };
 
 class FileSystem {
@@ -170,6 +172,7 @@ class FileSystem {
   const std::string instance_;
   const FileOptions options_;
   InodeNumber root_ = 0;
+  std::atomic<bool> may_touch_{true};  // directories, as in OpenFile
   Mutex mutex_;
   std::unordered_map<InodeNumber, Known> known_ IMSS_GUARDED_BY(mutex_);
 };

@@ -24,10 +24,12 @@ Result<std::size_t> OpenFile::read(std::uint64_t offset, std::span<std::byte> ou
 // The bytes are what was asked for; should the time not be stamped, nobody is told.
 void OpenFile::touch(const store::Attributes& seen) {
   const std::uint64_t now = access_due(seen.accessed_ns, seen.modified_ns, seen.changed_ns);
-  if (now == 0) return;
+  if (now == 0 || !may_touch_.load(std::memory_order_relaxed)) return;
   const auto& home = dataset_->instance->stores[dataset_->layout.home_server];
-  [[maybe_unused]] const Status touched =
+  const Status touched =
       home->change_attributes(dataset_->id, {.fields = store::AttributeChange::kTouched, .accessed_ns = now});
+  // Asking again with every read would double its messages.
+  if (touched.code() == Code::kPermission) may_touch_.store(false, std::memory_order_relaxed);
 }
 
 Result<std::size_t> OpenFile::write(std::uint64_t offset, std::span<const std::byte> data) {
