@@ -1,4 +1,5 @@
 #include <random>
+#include <thread>
 
 #include "store_test_util.h"
 
@@ -60,6 +61,45 @@ TEST_CASE("what is written, cleared and given memory reads as a model says, what
       CHECK(at > data);
     }
   }
+  engine.hosted.require_sound();
+}
+
+TEST_CASE("ranges of one block are written, cleared and given memory at the same time, and none harms another", "[store]") {
+  DataEngine engine;
+  constexpr int kThreads = 4;
+  // Not a multiple of a page, so that neighbours share one.
+  constexpr std::uint64_t kOwn = 60'001;
+  std::vector<std::thread> threads;
+  for (unsigned thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      std::mt19937_64 random(thread);
+      for (int round = 0; round < 10 * stores::kEffort; ++round) {
+        const imss::store::BlockId id{kDataset, static_cast<std::uint64_t>(1 + round)};
+        Bytes model(kOwn);
+        const std::uint64_t first = thread * kOwn;
+        for (int step = 0; step < 20; ++step) {
+          const std::uint64_t offset = random() % kOwn;
+          const std::uint64_t bytes = 1 + random() % (kOwn - offset);
+          const auto begin = model.begin() + static_cast<std::ptrdiff_t>(offset);
+          imss::Status status;
+          if (step % 3 == 0) {
+            const Bytes data = pattern(bytes, thread + static_cast<unsigned>(step));
+            status = engine.store.write(id, first + offset, data, kBlockBytes);
+            std::copy(data.begin(), data.end(), begin);
+          } else if (step % 3 == 1) {
+            status = engine.store.clear(id, first + offset, bytes);
+            std::fill_n(begin, bytes, std::byte{0});
+          } else {
+            status = engine.store.allocate(id, first + offset, bytes, kBlockBytes, 0);
+          }
+          Bytes now(kOwn);
+          if (!status.ok() || !engine.store.get(id, first, now).ok() || now != model) std::abort();
+        }
+      }
+      engine.hosted.segment()->leave();
+    });
+  }
+  for (auto& thread : threads) thread.join();
   engine.hosted.require_sound();
 }
 
