@@ -219,6 +219,7 @@ void DataRequests::execute_on_inodes(Exchange& exchange) {
       return once<Operation::kCreateInode>(
           exchange,
           [&](const net::InodeRequest& inode) {
+            if (inode.attributes.links == 0) unnamed_[exchange.connection] = inode.dataset;
             return outcome(store_.create_inode(inode.dataset, inode.attributes));
           },
           nothing);
@@ -300,7 +301,11 @@ void DataRequests::execute_on_users(Exchange& exchange) {
       return once<Operation::kOpen>(
           exchange,
           [&](const net::DatasetRequest& request) {
-            return outcome(store_.open_for(request.dataset, client));
+            const Status opened = store_.open_for(request.dataset, client);
+            const auto made = unnamed_.find(exchange.connection);
+            if (opened.ok() && made != unnamed_.end() && made->second == request.dataset)
+              unnamed_.erase(made);
+            return outcome(opened);
           },
           nothing);
     case Operation::kClose:
@@ -370,8 +375,14 @@ Result<Nothing> DataRequests::end_copies(std::uint64_t connection) {
   return Nothing{};
 }
 
-// It may have died between two copies.
-void DataRequests::connection_closed(std::uint64_t connection) { leave_copies(connection); }
+// It may have died between two copies, or before it opened what it had made.
+void DataRequests::connection_closed(std::uint64_t connection) {
+  leave_copies(connection);
+  const auto made = unnamed_.find(connection);
+  if (made == unnamed_.end()) return;
+  store_.leave_orphan(made->second);
+  unnamed_.erase(made);
+}
 
 // The block that was being copied is listed, and a server makes its copies equal.
 void DataRequests::leave_copies(std::uint64_t connection) {

@@ -30,6 +30,8 @@ class DataRequests final : public Requests {
   store::Store store_;
   std::unordered_map<std::uint64_t, store::BlockId>
       copying_;  // by connection: what is being copied
+  std::unordered_map<std::uint64_t, std::uint64_t>
+      unnamed_;  // by connection: a dataset made without a name that is about to be opened
 };
 
 }  // namespace imss::server

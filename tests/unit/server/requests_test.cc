@@ -131,6 +131,43 @@ TEST_CASE("a metadata server survives requests of every kind with any fields") {
   }
 }
 
+TEST_CASE("what was made without a name goes with a client that ends before it opens it") {
+  for (const bool opens : {false, true}) {
+    engines::DataEngine engine(32 * engines::kMiB);
+    DataRequests requests(engine.hosted.segment());
+    std::vector<std::uint64_t> dropped;
+    const auto sweep = [&] {
+      store::Store::SweepActions actions;
+      actions.settle = [] { return Status(); };
+      actions.remote_lives = [](std::uint64_t) { return true; };
+      actions.drop = [&](std::uint64_t dataset) {
+        dropped.push_back(dataset);
+        return engine.store.erase_inode(dataset);
+      };
+      REQUIRE(engine.store.sweep(actions).ok());
+    };
+    sweep();  // from here on only what is expected is looked for
+    const auto ask = [&](net::Operation operation, const auto& fields) {
+      Exchange exchange;
+      exchange.operation = operation;
+      exchange.client = 9;
+      exchange.connection = 5;
+      exchange.fields = net::encode(fields);
+      requests.execute(exchange);
+      REQUIRE(exchange.status.ok());
+    };
+    net::InodeRequest inode;
+    inode.dataset = 40;
+    inode.attributes.links = 0;
+    ask(net::Operation::kCreateInode, inode);
+    if (opens) ask(net::Operation::kOpen, net::DatasetRequest{40});
+    requests.connection_closed(5);
+    sweep();
+    CHECK(dropped == (opens ? std::vector<std::uint64_t>() : std::vector<std::uint64_t>{40}));
+    CHECK(engine.store.attributes(40).ok() == opens);
+  }
+}
+
 TEST_CASE("names in the making wait for room, and one connection cannot take it all") {
   engines::NameEngine engine(32 * engines::kMiB);
   {
