@@ -140,9 +140,23 @@ class FileSystem {
   Status list(InodeNumber directory, std::uint64_t offset, const std::function<bool(const Listed&)>& take);
   Result<struct statvfs> space();
 
+  // --- the same by entries, for who walks paths (path_view.h): nothing is remembered, nothing to be forgotten ---
+  using EntryInfo = metadata::EntryInfo;
+  Result<struct stat> status_of(const EntryInfo& entry);
+  Result<struct stat> directory_status(InodeNumber number);
+  Result<struct stat> lookup_once(InodeNumber parent, std::string_view name);
+  Result<std::unique_ptr<OpenFile>> open_entry(const EntryInfo& entry, int flags);
+  Result<std::string> target_of(const EntryInfo& entry);
+  Status link_entry(const EntryInfo& entry, InodeNumber parent, std::string_view name);
+  Result<struct stat> change_entry(const EntryInfo& entry, const AttributeChange& change);
+  Status change_directory(InodeNumber number, const AttributeChange& change);
+
+  // Around fork(2), so that the child gets the tables in order.
+  void lock_for_fork() IMSS_ACQUIRE(mutex_) { mutex_.lock(); }
+  void unlock_after_fork() IMSS_RELEASE(mutex_) { mutex_.unlock(); }
+
  private:
   using Place = client::Session::Place;
-  using EntryInfo = metadata::EntryInfo;
   struct Known {
     EntryInfo entry;
     std::uint64_t lookups = 0;
@@ -155,13 +169,10 @@ class FileSystem {
   Result<EntryInfo> known(InodeNumber number);
   void remember(const EntryInfo& entry, bool nameless = false);
   bool stays_nameless(InodeNumber number);
-  Result<struct stat> status_of(const EntryInfo& entry);
-  Result<struct stat> directory_status(InodeNumber number);
   static Result<std::shared_ptr<store::DataService>> home_in(const client::InstanceServers& servers, const EntryInfo& entry);
   Result<blkcnt_t> units_of(const EntryInfo& entry, const client::InstanceServers& servers,
                             const store::Attributes& attributes);
   Result<std::shared_ptr<store::DataService>> home_of(const EntryInfo& entry);
-  Result<std::unique_ptr<OpenFile>> open_entry(const EntryInfo& entry, int flags);
   Status set_access_list(InodeNumber number, std::string_view name, const store::XattrValue& value);
   Status change_list_mode(InodeNumber number, std::uint32_t mode);
   Status change_xattr(InodeNumber number, const store::XattrChange& change);

@@ -1,0 +1,276 @@
+// Descriptors themselves: closing, copying, flags; sizes; and what moves bytes between two of them.
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdarg>
+#include <vector>
+
+#include "calls.h"
+
+namespace imss::preload {
+namespace {
+
+// The number was given out by the kernel for something that is not ours.
+int kernels(int fd) {
+  if (fd >= 0) leave_if_ours(fd);
+  return fd;
+}
+
+// After a dup of `from`, which may be ours or not, to `fd`.
+int copied(int from, int fd) {
+  if (fd < 0) return fd;
+  if (const Use used = use(from)) {
+    if (fd != from) enter_again(fd, *used);
+  } else {
+    leave_if_ours(fd);
+  }
+  follow_if_standard(fd);
+  return fd;
+}
+
+int fcntl_ours(int fd, Description& description, int command, long argument) {
+  auto* const real = IMSS_REAL(fcntl64);
+  switch (command) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+      return copied(fd, real(fd, command, static_cast<int>(argument)));
+    case F_GETFL: {
+      const int kernel_flags = real(fd, F_GETFL);
+      if (kernel_flags < 0) return kernel_flags;
+      return (kernel_flags & (O_APPEND | O_NONBLOCK)) | (description.flags & (O_ACCMODE | O_DIRECTORY | O_PATH | O_NOFOLLOW)) |
+             (kernel_flags & O_LARGEFILE);
+    }
+    case F_SETFL: {
+      const int kept = static_cast<int>(argument) & (O_APPEND | O_NONBLOCK);
+      const int changed = real(fd, F_SETFL, kept);
+      if (changed == 0) description.appends = (kept & O_APPEND) != 0;
+      return changed;
+    }
+    case F_GETFD:
+    case F_SETFD:
+    case F_GETOWN:
+    case F_SETOWN:
+      return real(fd, command, argument);
+    case F_SETLK:
+    case F_SETLKW:
+    case F_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+    case F_OFD_GETLK:
+      errno = ENOLCK;  // locks are not kept by this version, and must not seem to be
+      return -1;
+    default:
+      errno = EINVAL;
+      return -1;
+  }
+}
+
+// Copies until the end of the input or the first write that takes less.
+ssize_t copy_bytes(int out, int in, off64_t* offset, std::size_t bytes) {
+  constexpr std::size_t kPiece = 1 << 20;
+  std::vector<std::byte> buffer(std::min(bytes, kPiece));
+  std::size_t total = 0;
+  while (total < bytes) {
+    const std::size_t piece = std::min(bytes - total, buffer.size());
+    const ssize_t got = offset != nullptr ? ::pread64(in, buffer.data(), piece, *offset) : ::read(in, buffer.data(), piece);
+    if (got <= 0) return total > 0 ? static_cast<ssize_t>(total) : got;
+    const ssize_t put = ::write(out, buffer.data(), static_cast<std::size_t>(got));
+    if (offset == nullptr && put < got && is_ours(in)) ::lseek64(in, std::max<ssize_t>(put, 0) - got, SEEK_CUR);
+    if (put < 0) return total > 0 ? static_cast<ssize_t>(total) : -1;
+    total += static_cast<std::size_t>(put);
+    if (offset != nullptr) *offset += put;
+    if (put < got) break;
+  }
+  return static_cast<ssize_t>(total);
+}
+
+int truncate_ours(Description& description, off64_t size) {
+  InStore guard;
+  if (description.kind == Kind::kPath) return guard.fail(EBADF);
+  if (description.kind == Kind::kDirectory || size < 0) return guard.fail(EINVAL);
+  if ((description.flags & O_ACCMODE) == O_RDONLY) return guard.fail(EINVAL);
+  return guard.done(description.file->truncate(static_cast<std::uint64_t>(size)));
+}
+
+int refuse(int error_number) {
+  errno = error_number;
+  return -1;
+}
+
+// A private mapping gets a copy of the bytes. What others must see, or show, is not there in this version.
+void* map_ours(Description& description, void* address, std::size_t bytes, int protection, int flags, off64_t offset) {
+  const int type = flags & MAP_TYPE;
+  if (description.kind != Kind::kFile || (description.flags & O_ACCMODE) == O_WRONLY) {
+    errno = description.kind == Kind::kFile ? EACCES : description.kind == Kind::kPath ? EBADF : ENODEV;
+    return MAP_FAILED;
+  }
+  if (type != MAP_PRIVATE || offset < 0 || offset % ::sysconf(_SC_PAGESIZE) != 0) {
+    errno = type != MAP_PRIVATE ? ENODEV : EINVAL;
+    return MAP_FAILED;
+  }
+  auto* const real = IMSS_REAL(mmap64);
+  void* const mapped = real(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return mapped;
+  std::size_t filled = 0;
+  while (filled < bytes) {
+    const ssize_t got = read_ours_at(description, static_cast<std::byte*>(mapped) + filled, bytes - filled,
+                                     offset + static_cast<off64_t>(filled));
+    if (got < 0) {
+      const int error_number = errno;
+      ::munmap(mapped, bytes);
+      errno = error_number;
+      return MAP_FAILED;
+    }
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  if (protection != (PROT_READ | PROT_WRITE)) ::mprotect(mapped, bytes, protection);
+  return mapped;
+}
+
+}  // namespace
+
+int close_anywhere(int fd) {
+  if (is_ours(fd)) leave(fd);
+  const int closed = IMSS_REAL(close)(fd);
+  follow_if_standard(fd);
+  return closed;
+}
+
+}  // namespace imss::preload
+
+using namespace imss;           // NOLINT: this file defines functions of the C library
+using namespace imss::preload;  // NOLINT
+
+IMSS_INTERCEPT int close(int fd) { return close_anywhere(fd); }
+
+IMSS_INTERCEPT int close_range(unsigned first, unsigned last, int flags) noexcept {
+  if ((flags & static_cast<int>(CLOSE_RANGE_CLOEXEC)) == 0 && first <= last) {
+    const unsigned most = std::min<unsigned>(last, kMostNumbers - 1);
+    for (unsigned fd = first; fd <= most; ++fd) {
+      if (number_chunks[fd / kChunkNumbers].load(std::memory_order_acquire) == nullptr) {
+        fd |= kChunkNumbers - 1;  // none of these
+        continue;
+      }
+      leave_if_ours(static_cast<int>(fd));
+    }
+  }
+  const int closed = IMSS_REAL(close_range)(first, last, flags);
+  for (int fd = 0; fd <= 2; ++fd) follow_if_standard(fd);
+  return closed;
+}
+IMSS_INTERCEPT void closefrom(int first) noexcept { close_range(static_cast<unsigned>(std::max(first, 0)), ~0U, 0); }
+
+IMSS_INTERCEPT int dup(int fd) noexcept { return copied(fd, IMSS_REAL(dup)(fd)); }
+IMSS_INTERCEPT int dup2(int fd, int to) noexcept { return copied(fd, IMSS_REAL(dup2)(fd, to)); }
+IMSS_INTERCEPT int dup3(int fd, int to, int flags) noexcept { return copied(fd, IMSS_REAL(dup3)(fd, to, flags)); }
+
+IMSS_INTERCEPT int fcntl64(int fd, int command, ...) {
+  std::va_list arguments;
+  va_start(arguments, command);
+  const long argument = va_arg(arguments, long);
+  va_end(arguments);
+  if (is_ours(fd)) {
+    if (const Use used = use(fd)) return fcntl_ours(fd, *used, command, argument);
+  }
+  const int outcome = IMSS_REAL(fcntl64)(fd, command, argument);
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, outcome) : outcome;
+}
+IMSS_INTERCEPT int fcntl(int fd, int command, ...) {
+  std::va_list arguments;
+  va_start(arguments, command);
+  const long argument = va_arg(arguments, long);
+  va_end(arguments);
+  return fcntl64(fd, command, argument);
+}
+IMSS_INTERCEPT int flock(int fd, int operation) noexcept {
+  return is_ours(fd) ? refuse(ENOLCK) : IMSS_REAL(flock)(fd, operation);
+}
+IMSS_INTERCEPT int lockf64(int fd, int command, off64_t bytes) {
+  return is_ours(fd) ? refuse(ENOLCK) : IMSS_REAL(lockf64)(fd, command, bytes);
+}
+IMSS_INTERCEPT int lockf(int fd, int command, off_t bytes) { return lockf64(fd, command, bytes); }
+
+// What is made here is the kernel's. The numbers may have been ours, if they were closed behind our back.
+IMSS_INTERCEPT int pipe2(int ends[2], int flags) noexcept {
+  const int made = IMSS_REAL(pipe2)(ends, flags);
+  if (made == 0) {
+    kernels(ends[0]);
+    kernels(ends[1]);
+  }
+  return made;
+}
+IMSS_INTERCEPT int pipe(int ends[2]) noexcept { return pipe2(ends, 0); }
+IMSS_INTERCEPT int socket(int domain, int type, int protocol) noexcept {
+  return kernels(IMSS_REAL(socket)(domain, type, protocol));
+}
+IMSS_INTERCEPT int accept4(int fd, struct sockaddr* address, socklen_t* bytes, int flags) {
+  return kernels(IMSS_REAL(accept4)(fd, address, bytes, flags));
+}
+IMSS_INTERCEPT int accept(int fd, struct sockaddr* address, socklen_t* bytes) { return accept4(fd, address, bytes, 0); }
+IMSS_INTERCEPT int epoll_create1(int flags) noexcept { return kernels(IMSS_REAL(epoll_create1)(flags)); }
+IMSS_INTERCEPT int eventfd(unsigned value, int flags) noexcept { return kernels(IMSS_REAL(eventfd)(value, flags)); }
+
+IMSS_INTERCEPT int ftruncate64(int fd, off64_t size) noexcept {
+  if (is_ours(fd)) {
+    if (const Use used = use(fd)) return truncate_ours(*used, size);
+  }
+  return IMSS_REAL(ftruncate64)(fd, size);
+}
+IMSS_INTERCEPT int ftruncate(int fd, off_t size) noexcept { return ftruncate64(fd, size); }
+IMSS_INTERCEPT int truncate64(const char* path, off64_t size) noexcept {
+  return by_path(
+      AT_FDCWD, path, true, [size](int, const char* where) { return IMSS_REAL(truncate64)(where, size); },
+      [size](const posix::Spot& spot) {
+        Inside inside;
+        if (size < 0) return inside.fail(EINVAL);
+        posix::AttributeChange change;
+        change.size = static_cast<std::uint64_t>(size);
+        return inside.done(inside.paths().change(inside.who(), spot, change));
+      });
+}
+IMSS_INTERCEPT int truncate(const char* path, off_t size) noexcept { return truncate64(path, size); }
+
+IMSS_INTERCEPT int fallocate64(int fd, int mode, off64_t offset, off64_t bytes) {
+  return is_ours(fd) ? refuse(EOPNOTSUPP) : IMSS_REAL(fallocate64)(fd, mode, offset, bytes);
+}
+IMSS_INTERCEPT int fallocate(int fd, int mode, off_t offset, off_t bytes) { return fallocate64(fd, mode, offset, bytes); }
+IMSS_INTERCEPT int posix_fallocate64(int fd, off64_t offset, off64_t bytes) {
+  return is_ours(fd) ? EOPNOTSUPP : IMSS_REAL(posix_fallocate64)(fd, offset, bytes);
+}
+IMSS_INTERCEPT int posix_fallocate(int fd, off_t offset, off_t bytes) { return posix_fallocate64(fd, offset, bytes); }
+
+IMSS_INTERCEPT ssize_t sendfile64(int out, int in, off64_t* offset, size_t bytes) noexcept {
+  if (is_ours(out) || is_ours(in)) return copy_bytes(out, in, offset, bytes);
+  return IMSS_REAL(sendfile64)(out, in, offset, bytes);
+}
+IMSS_INTERCEPT ssize_t sendfile(int out, int in, off_t* offset, size_t bytes) noexcept {
+  return sendfile64(out, in, offset, bytes);
+}
+// Programs copy by themselves where two files are not of one file system.
+IMSS_INTERCEPT ssize_t copy_file_range(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t bytes, unsigned flags) {
+  if (is_ours(in) || is_ours(out)) return refuse(EXDEV);
+  return IMSS_REAL(copy_file_range)(in, in_offset, out, out_offset, bytes, flags);
+}
+IMSS_INTERCEPT ssize_t splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t bytes, unsigned flags) {
+  if (is_ours(in) || is_ours(out)) return refuse(EINVAL);
+  return IMSS_REAL(splice)(in, in_offset, out, out_offset, bytes, flags);
+}
+
+IMSS_INTERCEPT void* mmap64(void* address, size_t bytes, int protection, int flags, int fd, off64_t offset) noexcept {
+  if (fd >= 0 && (flags & MAP_ANONYMOUS) == 0 && is_ours(fd)) {
+    if (const Use used = use(fd)) return map_ours(*used, address, bytes, protection, flags, offset);
+  }
+  return IMSS_REAL(mmap64)(address, bytes, protection, flags, fd, offset);
+}
+IMSS_INTERCEPT void* mmap(void* address, size_t bytes, int protection, int flags, int fd, off_t offset) noexcept {
+  return mmap64(address, bytes, protection, flags, fd, offset);
+}

@@ -1,0 +1,102 @@
+// Descriptors of files in the store.
+//
+// Each is a descriptor of the kernel, of an empty memory file that nobody can write to, made for the open file
+// description: so the kernel gives out the number, and dup, fork, exec and sockets carry it. Its name says which file
+// of the store it stands for, its position is the description's, and its status flags (O_APPEND, O_NONBLOCK) too. As
+// long as no other process can have the description, the position is kept in this process instead (Description::offset),
+// which saves the system calls; before a fork and an exec it goes to the kernel.
+//
+// Looking a number up takes no lock: descriptions are never freed but used again, and whoever has counted himself in
+// looks at the table once more. Concurrent.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "posix/path_view.h"
+
+namespace imss::preload {
+
+enum class Kind : std::uint8_t { kNone, kFile, kDirectory, kPath };
+
+struct Description {
+  std::atomic<std::uint32_t> users{0};  // numbers in the table, and calls under way
+  Kind kind = Kind::kNone;
+  int flags = 0;                        // of open(2), without O_APPEND
+  std::atomic<bool> appends{false};
+  std::atomic<std::int64_t> offset{0};  // see position.cc
+  std::unique_ptr<posix::OpenFile> file;
+  metadata::EntryInfo entry;
+  Description* next_free = nullptr;
+
+  posix::Spot spot() const;
+  posix::InodeNumber number() const { return entry.id; }
+};
+
+// A description in use by a call.
+class Use {
+ public:
+  Use() = default;
+  explicit Use(Description* description) : description_(description) {}
+  Use(Use&& other) noexcept : description_(other.description_) { other.description_ = nullptr; }
+  Use& operator=(Use&&) = delete;
+  ~Use();
+  explicit operator bool() const { return description_ != nullptr; }
+  Description* operator->() const { return description_; }
+  Description& operator*() const { return *description_; }
+
+ private:
+  Description* description_ = nullptr;
+};
+
+inline constexpr int kChunkNumbers = 1024;
+inline constexpr int kChunks = 1024;
+inline constexpr int kMostNumbers = kChunkNumbers * kChunks;
+struct NumberChunk {
+  std::atomic<Description*> descriptions[kChunkNumbers];
+};
+extern constinit std::atomic<NumberChunk*> number_chunks[kChunks];
+
+// Whether the number may be one of the store's.
+inline bool is_ours(int fd) {
+  if (static_cast<unsigned>(fd) >= kMostNumbers) return false;
+  const NumberChunk* const chunk = number_chunks[fd / kChunkNumbers].load(std::memory_order_acquire);
+  return chunk != nullptr && chunk->descriptions[fd % kChunkNumbers].load(std::memory_order_acquire) != nullptr;
+}
+// None for a number that is not ours. A number from before an exec is taken over; should that fail it is none, and the
+// kernel's memory file refuses what is tried with it.
+Use use(int fd);
+
+// Makes the kernel's descriptor and enters it. Returns -1 with *error_number.
+int enter(posix::PathView::Opened opened, int flags, const std::string& instance, int* error_number);
+// The number means what `from` means, after a dup.
+void enter_again(int fd, Description& from);
+// The number is closed, or is the kernel's now.
+void leave(int fd);
+inline void leave_if_ours(int fd) {
+  if (is_ours(fd)) leave(fd);
+}
+// After an exec: looks which numbers are ours.
+void find_inherited();
+// Whether there is a number that an exec would hand on.
+bool anything_to_inherit();
+// Calls it for each number that is ours.
+void for_each_number(void (*visit)(int fd, Description& description));
+
+void lock_descriptions_for_fork();
+void unlock_descriptions_after_fork();
+
+// --- the position of a description (position.cc) ---
+inline constexpr std::int64_t kShared = std::int64_t{1} << 62;  // the kernel has it, for good
+// Moves on by `bytes` and returns where it was.
+std::int64_t take_range(int fd, Description& description, std::int64_t bytes);
+// Moves back by what was taken and not used.
+void give_back(int fd, Description& description, std::int64_t bytes);
+std::int64_t position(int fd, Description& description);
+void set_position(int fd, Description& description, std::int64_t offset);
+// From now on the kernel has it.
+void share_position(int fd, Description& description);
+
+}  // namespace imss::preload
