@@ -77,6 +77,16 @@ Result<std::string> choose_instance(const Config& config, client::Session& sessi
   return uri.instance;
 }
 
+// The lowest numbers are the program's. What is mapped stays mapped.
+void close_segment_files(View& made) {
+  if (made.session->metadata_segment() != nullptr) made.session->metadata_segment()->close_file();
+  const auto servers = made.session->instance(made.instance);
+  if (!servers.ok()) return;
+  for (store::Store* const mapped : (*servers)->mapped) {
+    if (mapped != nullptr) mapped->segment().close_file();
+  }
+}
+
 Result<std::unique_ptr<View>> connect() {
   IMSS_ASSIGN_OR_RETURN(const Config config, Config::load());
   client::ConnectOptions options;
@@ -98,6 +108,7 @@ Result<std::unique_ptr<View>> connect() {
   }
   IMSS_ASSIGN_OR_RETURN(made->files, posix::FileSystem::open(*made->session, made->instance, files));
   made->paths = std::make_unique<posix::PathView>(*made->session, *made->files);
+  close_segment_files(*made);
   return made;
 }
 

@@ -51,7 +51,8 @@ Result<PathView::Opened> PathView::open(const Caller& caller, const Spot& spot, 
     if (spot.names_directory) return Code::kIsDirectory;
     IMSS_RETURN_IF_ERROR(check_directory(caller, spot.directory, W_OK | X_OK));
     struct stat status = {};
-    IMSS_ASSIGN_OR_RETURN(opened.file, files_.create(spot.directory, spot.name, flags, mode & 07777, owner_of(caller), &status));
+    IMSS_ASSIGN_OR_RETURN(opened.file, files_.create(spot.directory, spot.name, flags & ~O_APPEND, mode & 07777,
+                                                     owner_of(caller), &status));
     files_.forget(status.st_ino, 1);
     opened.entry.type = NodeType::kDataset;
     opened.entry.id = status.st_ino;
@@ -80,7 +81,7 @@ Result<PathView::Opened> PathView::open(const Caller& caller, const Spot& spot, 
   if (spot.is_directory()) return opened;
   if ((flags & O_DIRECTORY) != 0) return Code::kNotDirectory;
   if (path_only) return opened;
-  auto file = files_.open_entry(*spot.entry, flags);
+  auto file = files_.open_entry(*spot.entry, flags & ~O_APPEND);
   if (file.code() == Code::kNotFound && (flags & O_CREAT) == 0) {
     IMSS_RETURN_IF_ERROR(files_.lookup_once(spot.directory, spot.name).status());  // its data is gone
     return Code::kNotFound;
@@ -102,7 +103,7 @@ Result<PathView::Opened> PathView::adopt(const std::string& instance, const Entr
     handle = *again;
     IMSS_ASSIGN_OR_RETURN(dataset, session_.dataset(handle));
   }
-  opened.file = std::make_unique<OpenFile>(session_, handle, std::move(dataset), flags);
+  opened.file = std::make_unique<OpenFile>(session_, handle, std::move(dataset), flags & ~O_APPEND);
   return opened;
 }
 

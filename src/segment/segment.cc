@@ -258,7 +258,11 @@ bool Segment::sound_table(const TableRoot& table) const {
 
 Segment::~Segment() {
   if (reservation_ != nullptr) ::munmap(reservation_, reservation_bytes_);
-  const int descriptor = fd_.load();
+  close_file();
+}
+
+void Segment::close_file() const {
+  const int descriptor = fd_.exchange(-1);
   if (is_this_file(descriptor)) ::close(descriptor);
 }
 

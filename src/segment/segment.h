@@ -90,6 +90,8 @@ class Segment : public std::enable_shared_from_this<Segment> {
   // The segment's own descriptor, -1 when there is none any more. Programs close descriptors that they do not know, and
   // the number then stands for something else: it is looked at each time, and the file opened anew where it can be.
   int fd() const;
+  // Closes it, for a process whose numbers belong to its program; fd() opens the file anew.
+  void close_file() const;
   // Copies bytes of the file without the mapping, so that holes stay holes. Errors: kIo when the file cannot be reached.
   Status read_file(std::uint64_t offset, std::span<std::byte> out) const;
   const std::string& name() const { return name_; }

@@ -1,0 +1,108 @@
+# Programs with libimss_posix.so loaded first: what they do below the mount point is what they do on tmpfs, and what they
+# do elsewhere is untouched.
+port_base=26300
+here=$(dirname "$(readlink -f "$0")")
+. "$here/setup.bash"
+library=$build/lib/libimss_posix.so
+export IMSS_MOUNT_POINT=$work/mount
+mount=$IMSS_MOUNT_POINT
+# pre COMMAND...: with the library.
+pre() { LD_PRELOAD=$library "$@"; }
+expect_pre() {
+  local wanted=$1
+  shift
+  expect "$wanted" env LD_PRELOAD="$library" "$@"
+}
+
+# Without an instance: calls on the mount fail, one line says why, the program lives on, and others notice nothing.
+expect_pre 1 cat "$mount/file"
+says err 'cat: .*Transport endpoint is not connected'
+[ "$(grep -c 'imss\[' err)" = 1 ] || fail "not one line: $(cat err)"
+expect_pre 0 bash -c "cat $mount/file; cat $mount/file; echo > $mount/file; echo goes on"
+says out '^goes on$'
+[ "$(grep -c 'imss\[' err)" = 3 ] || fail "not one line for each program: $(cat err)"
+IMSS_DEBUG_LEVEL=none expect_pre 1 cat "$mount/file"
+[ "$(wc -l < err)" = 1 ] || fail "not silent: $(cat err)"
+expect_pre 0 ls "$work"
+[ ! -s err ] || fail "a program that does not use the mount says $(cat err)"
+
+expect 0 "$bin/mount.imss" -u imss://files -n 2 -S 512MiB
+# The one instance there is, without being named. Who does not touch it does not connect.
+segments_of() { env LD_PRELOAD="$library" bash -c "$1"' ; grep -c -e imss-data- /proc/$$/maps ; true'; }
+[ "$(segments_of 'cd /usr; [ -e /etc/passwd ]; [ -e /nothing ]')" = 0 ] || fail "connected without need"
+[ "$(segments_of "[ -d $mount ]")" = 2 ] || fail "not connected"
+expect_pre 0 ls -a "$mount"
+[ "$(tr '\n' ' ' < out)" = ". .. " ] || fail "an empty instance shows $(cat out)"
+
+# The same on tmpfs and in the store.
+compare() {  # NAME COMMAND...: the command gets the folder as its last argument
+  local name=$1
+  shift
+  mkdir "$IMSS_SHM_DIR/$name"
+  expect_pre 0 mkdir "$mount/$name"
+  "$@" "$IMSS_SHM_DIR/$name" 2>&1 < /dev/null | sed "s#$IMSS_SHM_DIR/$name#TOP#g" > "wanted.$name"
+  env LD_PRELOAD="$library" "$@" "$mount/$name" 2>&1 < /dev/null | sed "s#$mount/$name#TOP#g" > "got.$name"
+  diff "wanted.$name" "got.$name" || fail "$name: tmpfs (<) and the store (>) differ"
+  [ "$(wc -l < "wanted.$name")" -ge "$least_lines" ] || fail "$name said only $(wc -l < "wanted.$name") lines"
+  rm -rf "${IMSS_SHM_DIR:?}/$name"
+}
+least_lines=320
+compare calls "$bin/file_calls"
+least_lines=120
+compare programs bash "$here/interception_programs.bash"
+
+# What is not done fails, and is not silently something else.
+expect_pre 0 bash -c "echo content > $mount/file"
+expect_pre 71 flock -n "$mount/file" true
+cat > refusals.py <<'END'
+import errno, fcntl, mmap, os, sys
+def refused(wanted, call):
+    try: call()
+    except OSError as error: assert error.errno == wanted, error
+    else: raise AssertionError('not refused')
+fd = os.open(sys.argv[1], os.O_RDWR)
+refused(errno.ENODEV, lambda: mmap.mmap(fd, 4))
+refused(errno.ENOLCK, lambda: fcntl.lockf(fd, fcntl.LOCK_EX))
+refused(errno.ENOLCK, lambda: fcntl.flock(fd, fcntl.LOCK_SH))
+refused(errno.EOPNOTSUPP, lambda: os.posix_fallocate(fd, 0, 100))
+refused(errno.EOPNOTSUPP, lambda: os.setxattr(sys.argv[1], 'user.x', b'1'))
+refused(errno.EOPNOTSUPP, lambda: os.open(os.path.dirname(sys.argv[1]), os.O_TMPFILE | os.O_RDWR))
+refused(errno.EXDEV, lambda: os.link(sys.argv[1], '/tmp/link'))
+refused(errno.EXDEV, lambda: os.rename(sys.argv[1], '/tmp/renamed'))
+refused(errno.EXDEV, lambda: os.copy_file_range(fd, fd, 1))
+END
+expect_pre 0 python3 refusals.py "$mount/file"
+# A program that the library is not in cannot write past it.
+expect_pre 1 bash -c "env -u LD_PRELOAD /bin/echo lost >> $mount/file"
+[ "$(pre cat "$mount/file")" = content ] || fail "the file is $(pre cat "$mount/file")"
+
+# What lies beside the mount point, and ways in and out.
+mkdir mount2 outside
+echo beside > mount2/file
+echo out > outside/file
+[ "$(pre cat mount2/file)" = beside ] || fail "a path that only begins like the mount point"
+[ "$(pre cat mount/file "$work//mount/./file" outside/../mount/file | sort -u)" = content ] || fail "relative paths"
+ln -s "$mount" in
+ln -s "$mount/file" outside/infile
+expect_pre 0 ln -s "$work/outside/file" "$mount/outfile"
+expect_pre 0 ln -s ../outside "$mount/out"
+[ "$(pre cat in/file outside/infile | sort -u)" = content ] || fail "symbolic links into the mount"
+[ "$(pre cat "$mount/outfile" "$mount/out/file" in/out/file "$mount/../outside/file" | sort -u)" = out ] || fail "ways out"
+expect_pre 0 bash -c "cd in/../mount && cat file && cd ../outside && cat file && cat ../mount/out/file && /bin/pwd"
+[ "$(cat out)" = "$(printf 'content\nout\nout\n%s' "$work/outside")" ] || fail "cd: $(cat out)"
+echo made | pre tee in/made > /dev/null
+[ "$(pre cat "$mount/made")" = made ] || fail "made through a link"
+expect_pre 0 cp "$mount/made" outside/
+same_file outside/made <(echo made)
+
+# Others see the same.
+expect 0 "$bin/imss" get imss://files/file got
+same_file got <(echo content)
+expect_pre 0 find "$mount" -mindepth 1 -delete
+expect_pre 0 ls -A "$mount"
+[ ! -s out ] || fail "left: $(cat out)"
+[ ! -e mount ] || fail "there is something at the mount point"
+
+expect 0 "$bin/umount.imss" -u imss://files
+empty_dir "$IMSS_SHM_DIR"
+finish
