@@ -36,16 +36,27 @@ constexpr T failure() {
   else return static_cast<T>(-1);
 }
 
+// Whether a call changes what is there, or leads on from there.
+enum class Effect { kLooks, kMakes };
+
 // Calls real(directory_fd, path) or inside(spot), whichever the path is for.
-template <typename Real, typename Store>
+template <Effect effect = Effect::kLooks, typename Real, typename Store>
 auto by_path(int directory_fd, const char* path, bool follow_last, Real real, Store inside)
     -> decltype(real(directory_fd, path)) {
   using Outcome = decltype(real(directory_fd, path));
+  if (in_store()) return real(directory_fd, path);
+  if (effect == Effect::kLooks && is_plainly_outside(path)) {
+    const Outcome outcome = real(directory_fd, path);
+    if (outcome != failure<Outcome>() || errno != ENOENT) [[likely]] return outcome;
+  }
   Place place;
   Where where = locate(directory_fd, path, follow_last, &place);
+  if (effect == Effect::kMakes && where == Where::kOutside && mount_point_exists()) {
+    where = locate_by_links(directory_fd, path, follow_last, &place);
+  }
   if (where == Where::kOutside) {
     const Outcome outcome = real(directory_fd, path);
-    if (outcome != failure<Outcome>() || errno != ENOENT || in_store()) return outcome;
+    if (outcome != failure<Outcome>() || errno != ENOENT) return outcome;
     where = locate_by_links(directory_fd, path, follow_last, &place);
     if (where == Where::kOutside) {
       errno = ENOENT;
@@ -63,8 +74,12 @@ template <typename Real, typename Store>
 int by_two_paths(int from_fd, const char* from, int to_fd, const char* to, bool follow_from, Real real, Store inside) {
   Place source;
   Place target;
-  const Where source_is = locate(from_fd, from, follow_from, &source);
-  const Where target_is = locate(to_fd, to, false, &target);
+  const auto find = [](int fd, const char* path, bool follow, Place* place) {
+    const Where where = locate(fd, path, follow, place);
+    return where == Where::kOutside ? locate_by_links(fd, path, follow, place) : where;
+  };
+  const Where source_is = find(from_fd, from, follow_from, &source);
+  const Where target_is = find(to_fd, to, false, &target);
   if (source_is == Where::kFailed || target_is == Where::kFailed) {
     errno = source_is == Where::kFailed ? source.error_number : target.error_number;
     return -1;

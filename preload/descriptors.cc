@@ -229,18 +229,22 @@ void enter_again(int fd, Description& from) {
 
 void leave(int fd) { put(fd, nullptr); }
 
+void find_number(int fd) {
+  const InStore guard;
+  Named named;
+  if (!read_number(fd, &named) || fd >= kMostNumbers) return;
+  Description* const description = new_description();
+  description->offset = kShared;
+  description->users.store(1, std::memory_order_release);
+  put(fd, description);
+}
+
 void find_inherited() {
   DIR* const numbers = IMSS_REAL(opendir)("/proc/self/fd");
   if (numbers == nullptr) return;
   auto* const real_readdir = IMSS_REAL(readdir64);
   while (const dirent64* const listed = real_readdir(numbers)) {
-    const int fd = std::atoi(listed->d_name);
-    Named named;
-    if (listed->d_name[0] == '.' || !read_number(fd, &named) || fd >= kMostNumbers) continue;
-    Description* const description = new_description();
-    description->offset = kShared;
-    description->users.store(1, std::memory_order_release);
-    put(fd, description);
+    if (listed->d_name[0] != '.') find_number(std::atoi(listed->d_name));
   }
   IMSS_REAL(closedir)(numbers);
 }

@@ -80,6 +80,8 @@ inline void leave_if_ours(int fd) {
 }
 // After an exec: looks which numbers are ours.
 void find_inherited();
+// The same for one that has come through a socket.
+void find_number(int fd);
 // Whether there is a number that an exec would hand on.
 bool anything_to_inherit();
 // Calls it for each number that is ours.

@@ -129,7 +129,7 @@ using namespace imss;           // NOLINT: this file defines functions of the C 
 using namespace imss::preload;  // NOLINT
 
 IMSS_INTERCEPT DIR* opendir(const char* path) {
-  return by_path(
+  return by_path<Effect::kMakes>(
       AT_FDCWD, path, true, [](int, const char* where) { return IMSS_REAL(opendir)(where); },
       [path](const imss::posix::Spot&) -> DIR* {
         const int fd = open_anywhere(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);

@@ -36,6 +36,9 @@ inline constexpr unsigned kDevice = 0x494D;  // st_dev of all files of the insta
 
 // --- paths ---
 const std::string& mount_point();
+// Whether the kernel has a directory there too. Then what leads to it by symbolic links is looked at before the kernel
+// makes something in it.
+bool mount_point_exists();
 
 struct Place {
   posix::Spot spot;
@@ -46,6 +49,8 @@ enum class Where { kOutside, kMoved, kInside, kFailed };
 // kOutside: the call is the C library's, as it is. kMoved: it is the C library's, with `outside` for the path and
 // AT_FDCWD. kInside: `spot` says what it names. kFailed: errno is `error_number`.
 Where locate(int directory_fd, const char* path, bool follow_last, Place* place);
+// Whether locate() would say kOutside, as far as a look at an absolute path tells.
+bool is_plainly_outside(const char* path);
 // The same for a path that the C library has not found: by a symbolic link it may lead inside nevertheless.
 Where locate_by_links(int directory_fd, const char* path, bool follow_last, Place* place);
 // The path of a spot as programs see it.

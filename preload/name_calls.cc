@@ -20,7 +20,7 @@ namespace {
 mode_t without_umask(mode_t mode) { return mode & ~static_cast<mode_t>(current_umask()); }
 
 int make_directory(int fd, const char* path, mode_t mode) {
-  return by_path(
+  return by_path<Effect::kMakes>(
       fd, path, false, [=](int at, const char* where) { return IMSS_REAL(mkdirat)(at, where, mode); },
       [=](const posix::Spot& spot) {
         Inside inside;
@@ -29,7 +29,7 @@ int make_directory(int fd, const char* path, mode_t mode) {
 }
 
 int make_node(int fd, const char* path, mode_t mode, dev_t device) {
-  return by_path(
+  return by_path<Effect::kMakes>(
       fd, path, false, [=](int at, const char* where) { return IMSS_REAL(mknodat)(at, where, mode, device); },
       [=](const posix::Spot& spot) {
         Inside inside;
@@ -226,7 +226,7 @@ IMSS_INTERCEPT int linkat(int from_fd, const char* from, int to_fd, const char* 
   return link_names(from_fd, from, to_fd, to, flags);
 }
 IMSS_INTERCEPT int symlinkat(const char* target, int fd, const char* path) noexcept {
-  return by_path(
+  return by_path<Effect::kMakes>(
       fd, path, false, [=](int at, const char* where) { return IMSS_REAL(symlinkat)(target, at, where); },
       [=](const posix::Spot& spot) {
         Inside inside;
@@ -262,7 +262,7 @@ IMSS_INTERCEPT char* __realpath_chk(const char* path, char* buffer, size_t room)
 }
 
 IMSS_INTERCEPT int chdir(const char* path) noexcept {
-  return by_path(
+  return by_path<Effect::kMakes>(
       AT_FDCWD, path, true, [](int, const char* where) { return leave_for(IMSS_REAL(chdir)(where)); }, enter_directory);
 }
 IMSS_INTERCEPT int fchdir(int fd) noexcept {

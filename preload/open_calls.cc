@@ -62,14 +62,15 @@ int temporary_file(char* path, int suffix_bytes, int flags) {
 
 int open_anywhere(int directory_fd, const char* path, int flags, mode_t mode) {
   const bool follow = (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
-  const int fd = by_path(
-      directory_fd, path, follow,
-      [flags, mode](int at, const char* where) {
-        const int opened = at == AT_FDCWD ? IMSS_REAL(open64)(where, flags, mode) : IMSS_REAL(openat64)(at, where, flags, mode);
-        if (opened >= 0) leave_if_ours(opened);
-        return opened;
-      },
-      [flags, mode](const posix::Spot& spot) { return open_inside(spot, flags, mode); });
+  const auto real = [flags, mode](int at, const char* where) {
+    const int opened = at == AT_FDCWD ? IMSS_REAL(open64)(where, flags, mode) : IMSS_REAL(openat64)(at, where, flags, mode);
+    if (opened >= 0) leave_if_ours(opened);
+    return opened;
+  };
+  const auto inside = [flags, mode](const posix::Spot& spot) { return open_inside(spot, flags, mode); };
+  const bool makes = (flags & (O_CREAT | O_DIRECTORY)) != 0;
+  const int fd = makes ? by_path<Effect::kMakes>(directory_fd, path, follow, real, inside)
+                       : by_path(directory_fd, path, follow, real, inside);
   if (fd >= 0) follow_if_standard(fd);
   return fd;
 }

@@ -1,6 +1,8 @@
 // Which paths lead into the mount point, and to what there.
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -125,6 +127,16 @@ bool walk_outside(std::string text, bool follow_last, int* links_left, std::stri
   return false;
 }
 
+// Whether there may be a symbolic link on the way of a path, by one call of the kernel.
+bool has_links(int directory_fd, const char* path) {
+  open_how how = {};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  const long fd = ::syscall(SYS_openat2, directory_fd, path, &how, sizeof(how));
+  if (fd >= 0) ::syscall(SYS_close, fd);
+  return fd < 0 && errno != ENOENT;
+}
+
 // /proc/self/fd/N, /dev/fd/N, /dev/stdin and their like.
 bool is_number_path(std::string_view path, int* fd) {
   if (path.size() < 8 || (path[1] != 'p' && path[1] != 'd')) return false;
@@ -175,6 +187,17 @@ Where walk_inside(Start start, bool follow_last, Place* place) {
   }
 }
 
+Where locate_slowly(int directory_fd, const char* path, bool follow_last, Place* place) {
+  Start start;
+  {
+    const InStore guard;
+    int links_left = posix::PathView::kMostLinks;
+    const std::string text = absolute_text(directory_fd, path);
+    if (text.empty() || !walk_outside(text, follow_last, &links_left, &start.text)) return Where::kOutside;
+  }
+  return walk_inside(std::move(start), follow_last, place);
+}
+
 struct Cwd {
   std::atomic<posix::InodeNumber> inode{0};
   std::atomic<bool> pending{false};  // `path` is to be looked up
@@ -196,6 +219,20 @@ const std::string& mount_point() {
     if (known.compare_exchange_strong(text, made)) text = made;
   }
   return *text;
+}
+
+bool mount_point_exists() {
+  enum { kUnknown, kNo, kYes };
+  static std::atomic<int> known{kUnknown};
+  int now = known.load(std::memory_order_relaxed);
+  if (now == kUnknown) {
+    struct statx status = {};
+    const InStore guard;
+    const long found = ::syscall(SYS_statx, AT_FDCWD, mount_point().c_str(), AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status);
+    now = found == 0 ? kYes : kNo;
+    known.store(now, std::memory_order_relaxed);
+  }
+  return now == kYes;
 }
 
 Where locate(int directory_fd, const char* path, bool follow_last, Place* place) {
@@ -226,19 +263,23 @@ Where locate(int directory_fd, const char* path, bool follow_last, Place* place)
   }
   const std::string_view last = last_component();
   if (last.empty() || std::string_view(path).find(last) == std::string_view::npos) return Where::kOutside;
-  return locate_by_links(directory_fd, path, follow_last, place);
+  return locate_slowly(directory_fd, path, follow_last, place);
 }
 
 Where locate_by_links(int directory_fd, const char* path, bool follow_last, Place* place) {
   if (path == nullptr || *path == '\0' || in_store() || mount_point().empty()) return Where::kOutside;
-  Start start;
   {
     const InStore guard;
-    int links_left = posix::PathView::kMostLinks;
-    const std::string text = absolute_text(directory_fd, path);
-    if (text.empty() || !walk_outside(text, follow_last, &links_left, &start.text)) return Where::kOutside;
+    if (!has_links(directory_fd, path)) return Where::kOutside;
   }
-  return walk_inside(std::move(start), follow_last, place);
+  return locate_slowly(directory_fd, path, follow_last, place);
+}
+
+bool is_plainly_outside(const char* path) {
+  std::string_view rest;
+  // What begins so may be a number of ours.
+  if (path == nullptr || path[0] != '/' || path[1] == 'p' || path[1] == 'd') return false;
+  return is_plain(path) && !strip_mount_point(path, &rest);
 }
 
 Result<std::string> text_of(const posix::Spot& spot) {

@@ -18,7 +18,7 @@
 namespace imss::preload {
 namespace {
 
-constexpr long kMagic = 0x494D5353;  // f_type of statfs
+constexpr long kMagic = 0x65735546;  // f_type of statfs: that of FUSE, which is the other way to see an instance
 
 int status_inside(const posix::Spot& spot, struct stat* status) {
   Inside inside;

@@ -98,7 +98,7 @@ int flags_of(std::string_view mode) {
 }
 
 FILE* open_stream(const char* path, const char* mode) {
-  return by_path(
+  return by_path<Effect::kMakes>(
       AT_FDCWD, path, true,
       [mode](int, const char* where) {
         FILE* const stream = IMSS_REAL(fopen64)(where, mode);
