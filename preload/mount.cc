@@ -87,7 +87,16 @@ void close_segment_files(View& made) {
   }
 }
 
+// A program has no servers inside: they would end with it.
+Status check_deployment() {
+  const char* const text = std::getenv("IMSS_DEPLOYMENT");
+  if (text == nullptr || *text == '\0' || std::strcmp(text, "2") == 0 || std::strcmp(text, "DETACHED") == 0) return {};
+  return Status(Code::kNotSupported, concat("IMSS_DEPLOYMENT is ", quoted(text),
+                                            ", but intercepted programs use servers that run already: 2 or DETACHED"));
+}
+
 Result<std::unique_ptr<View>> connect() {
+  IMSS_RETURN_IF_ERROR(check_deployment());
   IMSS_ASSIGN_OR_RETURN(const Config config, Config::load());
   client::ConnectOptions options;
   options.port = static_cast<std::uint16_t>(config.integer(ConfigKey::kMetadataPort));

@@ -55,6 +55,21 @@ Status unknown_key(std::string_view place, std::string_view name) {
                        near ? concat("; the nearest is ", nearest->name) : "; imss config lists all keys"));
 }
 
+// Names that variables had in earlier versions of the store, for keys that are called otherwise now.
+struct EarlierName {
+  ConfigKey key;
+  std::string_view name;
+};
+constexpr EarlierName kEarlierNames[] = {
+    {ConfigKey::kBlockSize, "BLKSIZE"},
+    {ConfigKey::kDataHostfile, "HOSTFILE"},
+    {ConfigKey::kMetadataHostfile, "META_HOSTFILE"},
+    {ConfigKey::kDataPort, "SRV_PORT"},
+    {ConfigKey::kMetadataPort, "META_PORT"},
+    {ConfigKey::kNumDataServers, "N_SERVERS"},
+    {ConfigKey::kNumMetaServers, "META_SERVERS"},
+};
+
 std::optional<std::string> environment(const std::string& variable) {
   const char* value = std::getenv(variable.c_str());
   if (value == nullptr || *value == '\0') return std::nullopt;
@@ -122,17 +137,29 @@ Status Config::read_text(std::string_view text, const std::string& file_name) {
 
 Status Config::read_environment() {
   for (const ConfigRow& row : config_rows()) {
-    for (const std::string_view prefix : {"IMSS_", "HERCULES_"}) {
-      const std::string variable = concat(prefix, row.name);
-      const auto text = environment(variable);
-      if (!text) continue;
-      const Status status = apply(row.key, *text, ConfigOrigin::kEnvironment, variable);
-      if (!status.ok())
-        return Status(status.code(), concat("variable ", variable, ": ", status.message()));
-      break;
+    std::vector<std::string_view> names = {row.name};
+    for (const EarlierName& earlier : kEarlierNames) {
+      if (earlier.key == row.key) names.push_back(earlier.name);
+    }
+    for (const std::string_view name : names) {
+      IMSS_ASSIGN_OR_RETURN(const bool found, read_variables(row.key, name));
+      if (found) break;
     }
   }
   return {};
+}
+
+Result<bool> Config::read_variables(ConfigKey key, std::string_view name) {
+  for (const std::string_view prefix : {"IMSS_", "HERCULES_"}) {
+    const std::string variable = concat(prefix, name);
+    const auto text = environment(variable);
+    if (!text) continue;
+    const Status status = apply(key, *text, ConfigOrigin::kEnvironment, variable);
+    if (!status.ok())
+      return Status(status.code(), concat("variable ", variable, ": ", status.message()));
+    return true;
+  }
+  return false;
 }
 
 Status Config::set(std::string_view name, std::string_view value) {

@@ -88,7 +88,8 @@ class Config {
   Status read_file(const std::string& path);
   Status read_text(std::string_view text, const std::string& file_name);
 
-  // IMSS_KEY, or else HERCULES_KEY, for every key. A variable that is empty counts as not set.
+  // IMSS_KEY, or else HERCULES_KEY, for every key; else the same with the key's name of earlier versions (META_PORT,
+  // SRV_PORT, HOSTFILE, META_HOSTFILE, N_SERVERS, META_SERVERS, BLKSIZE). A variable that is empty counts as not set.
   Status read_environment();
 
   // The command line's layer; `name` in any case, '-' counts as '_'.
@@ -116,6 +117,8 @@ class Config {
     std::string source;  // the file or the variable
   };
 
+  // The variables of one name. Returns whether one was set.
+  Result<bool> read_variables(ConfigKey key, std::string_view name);
   Status apply(ConfigKey key, std::string_view text, ConfigOrigin origin, std::string_view source);
   const Value& value(ConfigKey key) const { return values_[static_cast<std::size_t>(key)]; }
 

@@ -21,5 +21,13 @@ while read -r command; do
 done < <(commands_below "With daemons" | sed "s|/tmp/cmake-back|$work/cmake-back|")
 [ "$count" -ge 6 ] || fail "the README has $count commands below 'With daemons'"
 same_file /usr/bin/cmake "$work/cmake-back"
+
+count=0
+while read -r command; do
+  # shellcheck disable=SC2086
+  LD_LIBRARY_PATH=$build/lib expect 0 $command
+  count=$((count + 1))
+done < <(commands_below "Programs as they are")
+[ "$count" -ge 4 ] || fail "the README has $count commands below 'Programs as they are'"
 empty_dir "$IMSS_SHM_DIR"
 finish

@@ -11,7 +11,7 @@ exported=$(nm -D --defined-only "$module" |
 
 needs() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
 grep -q '^libucp' <<<"$(needs "$module")" || complain "$module does not link UCX: this test looks at the wrong file"
-for file in "$build_dir"/lib/libimss_shared.so "$build_dir"/bin/imss "$build_dir"/bin/server; do
+for file in "$build_dir"/lib/libimss_shared.so "$build_dir"/lib/libimss_posix.so "$build_dir"/bin/imss "$build_dir"/bin/server; do
   count=$((count + 1))
   [[ -f $file ]] || { complain "$file was not built" && continue; }
   while read -r name; do

@@ -175,3 +175,22 @@ TEST_CASE("load reads the file that IMSS_CONF names and refuses one that is not 
   CHECK(config.code() == Code::kNotFound);
   CHECK(config.status().message().find("IMSS_CONF") != std::string::npos);
 }
+
+TEST_CASE("variables may have the names of earlier versions, and today's count first") {
+  const ScopedVariable port("IMSS_META_PORT", "1234");
+  const ScopedVariable hosts("IMSS_HOSTFILE", "nodes");
+  const ScopedVariable blocks("IMSS_BLKSIZE", "128");
+  const ScopedVariable before("IMSS_SRV_PORT", "1");
+  const ScopedVariable now("HERCULES_DATA_PORT", "2");
+  Config config;
+  REQUIRE(config.read_environment().ok());
+  CHECK(config.integer(ConfigKey::kMetadataPort) == 1234);
+  CHECK(config.origin_text(ConfigKey::kMetadataPort) == "environment IMSS_META_PORT");
+  CHECK(config.text(ConfigKey::kDataHostfile) == "nodes");
+  CHECK(config.bytes(ConfigKey::kBlockSize) == std::uint64_t{128} << 10);
+  CHECK(config.integer(ConfigKey::kDataPort) == 2);
+  const ScopedVariable wrong("IMSS_N_SERVERS", "many");
+  const auto refused = config.read_environment();
+  CHECK(refused.code() == Code::kInvalidArgument);
+  CHECK(refused.message().find("IMSS_N_SERVERS") != std::string::npos);
+}
