@@ -24,13 +24,22 @@ int kernels(int fd) {
   return fd;
 }
 
-// After a dup of `from`, which may be ours or not, to `fd`.
-int copied(int from, int fd) {
-  if (fd < 0) return fd;
-  if (const Use used = use(from)) {
-    if (fd != from) enter_again(fd, *used);
-  } else {
-    leave_if_ours(fd);
+// Makes `from` a second number, one that `to` gives or, for -1, any.
+template <typename Dup>
+int copy_number(int from, int to, Dup real) {
+  if (!is_ours(from) && (to < 0 || !is_ours(to))) {
+    const int fd = kernels(real());
+    if (fd >= 0) follow_if_standard(fd);
+    return fd;
+  }
+  const Use used = use(from);
+  int fd = -1;
+  {
+    const NumbersLock lock;
+    fd = real();
+    if (fd < 0) return fd;
+    if (!used) leave_if_ours(fd);
+    else if (fd != from) enter_again(fd, *used);
   }
   follow_if_standard(fd);
   return fd;
@@ -41,7 +50,7 @@ int fcntl_ours(int fd, Description& description, int command, long argument) {
   switch (command) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-      return copied(fd, real(fd, command, static_cast<int>(argument)));
+      return copy_number(fd, -1, [=] { return real(fd, command, static_cast<int>(argument)); });
     case F_GETFL: {
       const int kernel_flags = real(fd, F_GETFL);
       if (kernel_flags < 0) return kernel_flags;
@@ -105,19 +114,25 @@ int refuse(int error_number) {
   return -1;
 }
 
-// A private mapping gets a copy of the bytes. What others must see, or show, is not there in this version.
+// A mapping gets a copy of the bytes. Where it would show to others what is written to it that would be wrong.
 void* map_ours(Description& description, void* address, std::size_t bytes, int protection, int flags, off64_t offset) {
   const int type = flags & MAP_TYPE;
   if (description.kind != Kind::kFile || (description.flags & O_ACCMODE) == O_WRONLY) {
     errno = description.kind == Kind::kFile ? EACCES : description.kind == Kind::kPath ? EBADF : ENODEV;
     return MAP_FAILED;
   }
-  if (type != MAP_PRIVATE || offset < 0 || offset % ::sysconf(_SC_PAGESIZE) != 0) {
-    errno = type != MAP_PRIVATE ? ENODEV : EINVAL;
+  const bool only_reads = (description.flags & O_ACCMODE) == O_RDONLY && (protection & PROT_WRITE) == 0;
+  if (type != MAP_PRIVATE && (protection & PROT_WRITE) != 0 && (description.flags & O_ACCMODE) == O_RDONLY) {
+    errno = EACCES;
+    return MAP_FAILED;
+  }
+  if ((type != MAP_PRIVATE && !only_reads) || offset < 0 || offset % ::sysconf(_SC_PAGESIZE) != 0) {
+    errno = type != MAP_PRIVATE && !only_reads ? ENODEV : EINVAL;
     return MAP_FAILED;
   }
   auto* const real = IMSS_REAL(mmap64);
-  void* const mapped = real(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+  const int copy_flags = (flags & ~MAP_TYPE) | MAP_PRIVATE | MAP_ANONYMOUS;
+  void* const mapped = real(address, bytes, PROT_READ | PROT_WRITE, copy_flags, -1, 0);
   if (mapped == MAP_FAILED) return mapped;
   std::size_t filled = 0;
   while (filled < bytes) {
@@ -139,8 +154,7 @@ void* map_ours(Description& description, void* address, std::size_t bytes, int p
 }  // namespace
 
 int close_anywhere(int fd) {
-  if (is_ours(fd)) leave(fd);
-  const int closed = IMSS_REAL(close)(fd);
+  const int closed = is_ours(fd) ? close_number(fd) : IMSS_REAL(close)(fd);
   follow_if_standard(fd);
   return closed;
 }
@@ -153,6 +167,8 @@ using namespace imss::preload;  // NOLINT
 IMSS_INTERCEPT int close(int fd) { return close_anywhere(fd); }
 
 IMSS_INTERCEPT int close_range(unsigned first, unsigned last, int flags) noexcept {
+  if (in_store()) return IMSS_REAL(close_range)(first, last, flags);
+  const NumbersLock lock;
   if ((flags & static_cast<int>(CLOSE_RANGE_CLOEXEC)) == 0 && first <= last) {
     const unsigned most = std::min<unsigned>(last, kMostNumbers - 1);
     for (unsigned fd = first; fd <= most; ++fd) {
@@ -169,9 +185,13 @@ IMSS_INTERCEPT int close_range(unsigned first, unsigned last, int flags) noexcep
 }
 IMSS_INTERCEPT void closefrom(int first) noexcept { close_range(static_cast<unsigned>(std::max(first, 0)), ~0U, 0); }
 
-IMSS_INTERCEPT int dup(int fd) noexcept { return copied(fd, IMSS_REAL(dup)(fd)); }
-IMSS_INTERCEPT int dup2(int fd, int to) noexcept { return copied(fd, IMSS_REAL(dup2)(fd, to)); }
-IMSS_INTERCEPT int dup3(int fd, int to, int flags) noexcept { return copied(fd, IMSS_REAL(dup3)(fd, to, flags)); }
+IMSS_INTERCEPT int dup(int fd) noexcept { return copy_number(fd, -1, [=] { return IMSS_REAL(dup)(fd); }); }
+IMSS_INTERCEPT int dup2(int fd, int to) noexcept {
+  return copy_number(fd, to, [=] { return IMSS_REAL(dup2)(fd, to); });
+}
+IMSS_INTERCEPT int dup3(int fd, int to, int flags) noexcept {
+  return copy_number(fd, to, [=] { return IMSS_REAL(dup3)(fd, to, flags); });
+}
 
 IMSS_INTERCEPT int fcntl64(int fd, int command, ...) {
   std::va_list arguments;
@@ -181,8 +201,8 @@ IMSS_INTERCEPT int fcntl64(int fd, int command, ...) {
   if (is_ours(fd)) {
     if (const Use used = use(fd)) return fcntl_ours(fd, *used, command, argument);
   }
-  const int outcome = IMSS_REAL(fcntl64)(fd, command, argument);
-  return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, outcome) : outcome;
+  const auto real = [=] { return IMSS_REAL(fcntl64)(fd, command, argument); };
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copy_number(fd, -1, real) : real();
 }
 IMSS_INTERCEPT int fcntl(int fd, int command, ...) {
   std::va_list arguments;

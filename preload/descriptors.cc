@@ -28,7 +28,8 @@ constexpr std::size_t kMostNameBytes = 249;  // of a memory file, see memfd_crea
 
 // Made once and never taken down, see mount.h.
 struct Pool {
-  Mutex mutex;  // held for the list of free descriptions, and while one is taken over
+  Mutex numbers;  // see NumbersLock; taken before the other
+  Mutex mutex;    // held for the list of free descriptions, and while one is taken over
   Description* free IMSS_GUARDED_BY(mutex) = nullptr;
 };
 Pool& pool() {
@@ -229,6 +230,21 @@ void enter_again(int fd, Description& from) {
 
 void leave(int fd) { put(fd, nullptr); }
 
+NumbersLock::NumbersLock() IMSS_NO_THREAD_ANALYSIS { pool().numbers.lock(); }
+NumbersLock::~NumbersLock() IMSS_NO_THREAD_ANALYSIS { pool().numbers.unlock(); }
+
+int close_number(int fd) {
+  Description* before = nullptr;
+  int closed = 0;
+  {
+    const NumbersLock lock;
+    before = slot_of(fd)->exchange(nullptr, std::memory_order_acq_rel);
+    closed = IMSS_REAL(close)(fd);
+  }
+  if (before != nullptr) drop(before);
+  return closed;
+}
+
 void find_number(int fd) {
   const InStore guard;
   Named named;
@@ -270,12 +286,16 @@ bool anything_to_inherit() {
   return found;
 }
 
-// The two halves hold the mutex over the fork between them.
+// The two halves hold the mutexes over the fork between them.
 void lock_descriptions_for_fork() IMSS_NO_THREAD_ANALYSIS {
-  for_each_number([](int fd, Description& description) { share_position(fd, description); });
+  pool().numbers.lock();
+  share_all_locked();
   pool().mutex.lock();
 }
 
-void unlock_descriptions_after_fork() IMSS_NO_THREAD_ANALYSIS { pool().mutex.unlock(); }
+void unlock_descriptions_after_fork() IMSS_NO_THREAD_ANALYSIS {
+  pool().mutex.unlock();
+  pool().numbers.unlock();
+}
 
 }  // namespace imss::preload

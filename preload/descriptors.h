@@ -71,9 +71,19 @@ Use use(int fd);
 
 // Makes the kernel's descriptor and enters it. Returns -1 with *error_number.
 int enter(posix::PathView::Opened opened, int flags, const std::string& instance, int* error_number);
-// The number means what `from` means, after a dup.
+// Held while the kernel and the table change together what a number of ours means.
+class NumbersLock {
+ public:
+  NumbersLock();
+  NumbersLock(const NumbersLock&) = delete;
+  NumbersLock& operator=(const NumbersLock&) = delete;
+  ~NumbersLock();
+};
+// The number means what `from` means, after a dup. REQUIRES: a NumbersLock since before the dup.
 void enter_again(int fd, Description& from);
-// The number is closed, or is the kernel's now.
+// Closes a number of ours, as close(2).
+int close_number(int fd);
+// The number is the kernel's now.
 void leave(int fd);
 inline void leave_if_ours(int fd) {
   if (is_ours(fd)) leave(fd);
@@ -98,7 +108,9 @@ std::int64_t take_range(int fd, Description& description, std::int64_t bytes);
 void give_back(int fd, Description& description, std::int64_t bytes);
 std::int64_t position(int fd, Description& description);
 void set_position(int fd, Description& description, std::int64_t offset);
-// From now on the kernel has it.
-void share_position(int fd, Description& description);
+// From now on the kernel has it: that of one description, or all.
+void share_position(Description& description);
+void share_all_positions();
+void share_all_locked();  // REQUIRES: a NumbersLock
 
 }  // namespace imss::preload

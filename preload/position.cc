@@ -3,7 +3,13 @@
 // A call takes its range with one atomic step, in this process or in the kernel (lseek from the current position), so
 // that calls of any number of threads and processes never get the same range. What a read at the end took too much it
 // gives back.
+//
+// The kernel does this in one step for files that were opened, but not for memory files that were made: those are opened
+// once more, and the numbers moved to what that gives, before another process can have them.
+#include <fcntl.h>
 #include <sched.h>
+
+#include <cstdio>
 #include <unistd.h>
 
 #include "descriptors.h"
@@ -65,14 +71,60 @@ void set_position(int fd, Description& description, std::int64_t offset) {
   seek_kernel(fd, offset, SEEK_SET);
 }
 
-void share_position(int fd, Description& description) {
+namespace {
+
+// Makes the description's numbers those of a file that was opened, with its position at `offset`. Without /proc they stay
+// what they are.
+void open_again(int fd, Description& description, std::int64_t offset) {
+  char path[32];
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+  auto* const real_fcntl = IMSS_REAL(fcntl64);
+  const int kept = real_fcntl(fd, F_GETFL) & (O_APPEND | O_NONBLOCK);
+  const int access_mode = description.kind == Kind::kFile ? description.flags & O_ACCMODE : O_RDONLY;
+  const int again = IMSS_REAL(open64)(path, access_mode | kept | O_CLOEXEC);
+  seek_kernel(again >= 0 ? again : fd, offset, SEEK_SET);
+  if (again < 0) return;
+  struct Move {
+    Description* description;
+    int from;
+  };
+  static thread_local Move move;
+  move = {&description, again};
+  for_each_number([](int number, Description& found) {
+    if (&found != move.description) return;
+    const bool closes = (IMSS_REAL(fcntl64)(number, F_GETFD) & FD_CLOEXEC) != 0;
+    IMSS_REAL(dup3)(move.from, number, closes ? O_CLOEXEC : 0);
+  });
+  IMSS_REAL(close)(again);
+}
+
+// REQUIRES: a NumbersLock.
+void share(int fd, Description& description) {
   std::int64_t now = settled(description);
   while (now < kMoving) {
     if (!description.offset.compare_exchange_weak(now, kMoving, std::memory_order_acq_rel)) continue;
-    seek_kernel(fd, now, SEEK_SET);
+    open_again(fd, description, now);
     description.offset.store(kShared, std::memory_order_release);
     return;
   }
+}
+
+}  // namespace
+
+void share_position(Description& description) {
+  const NumbersLock lock;
+  static thread_local Description* wanted;
+  wanted = &description;
+  for_each_number([](int fd, Description& found) {
+    if (&found == wanted) share(fd, found);
+  });
+}
+
+void share_all_locked() { for_each_number(share); }
+
+void share_all_positions() {
+  const NumbersLock lock;
+  share_all_locked();
 }
 
 }  // namespace imss::preload

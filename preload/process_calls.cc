@@ -33,7 +33,7 @@ class Handed {
     const InStore guard;
     const bool inside = works_inside();
     if (!inside && !anything_to_inherit()) return;
-    for_each_number([](int fd, Description& description) { share_position(fd, description); });
+    share_all_positions();
     setting_ = kSetting;
     if (inside) {
       posix::Spot spot;

@@ -46,7 +46,7 @@ compare() {  # NAME COMMAND...: the command gets the folder as its last argument
   [ "$(wc -l < "wanted.$name")" -ge "$least_lines" ] || fail "$name said only $(wc -l < "wanted.$name") lines"
   rm -rf "${IMSS_SHM_DIR:?}/$name"
 }
-least_lines=345
+least_lines=355
 compare calls "$bin/file_calls"
 least_lines=120
 compare programs bash "$here/interception_programs.bash"
@@ -94,6 +94,29 @@ echo made | pre tee in/made > /dev/null
 [ "$(pre cat "$mount/made")" = made ] || fail "made through a link"
 expect_pre 0 cp "$mount/made" outside/
 same_file outside/made <(echo made)
+
+# A data server dies under a program and is started again: what was written is there, and the program goes on.
+cat > survivor.bash <<'END'
+exec 7<> "$1/kept"
+echo before >&7
+kill -9 "$2"
+tail -s 0.02 --pid="$2" -f /dev/null
+"$3/mount.imss" -u imss://files -n 2 -S 512MiB > /dev/null || exit 1
+cat "$1/kept" && echo after >&7 && cat "$1/kept"
+END
+expect_pre 0 timeout 60 bash survivor.bash "$mount" "$(cat "$XDG_RUNTIME_DIR/imss/instance-files/data-0.pid")" "$bin"
+[ "$(cat out)" = "$(printf 'before\nbefore\nafter')" ] || fail "over the death of a server: $(cat out)"
+
+# Where the kernel has a folder at the mount point, links to it lead into the store all the same.
+mkdir there
+ln -s there tothere
+(
+  export IMSS_MOUNT_POINT=$work/there
+  expect_pre 0 bash -c 'mkdir tothere/made.there && echo 1 > tothere/made.there/f && cd tothere && ls -d made.there'
+  [ "$(cat out)" = made.there ] || fail "a mount point that exists: $(cat out)"
+  exit $failures
+) || failures=$((failures + 1))
+empty_dir there
 
 # Others see the same.
 expect 0 "$bin/imss" get imss://files/file got

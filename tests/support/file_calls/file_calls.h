@@ -27,4 +27,5 @@ void directories(void);
 void names(void);
 void mapping(void);
 void passing(void);
+void threads(void);
 #endif

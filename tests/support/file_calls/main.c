@@ -60,7 +60,7 @@ int main(int count, char** arguments) {
     void (*run)(void);
   } areas[] = {{"opening", opening}, {"numbers", numbers},     {"streams", streams},
                {"directories", directories}, {"names", names}, {"mapping", mapping},
-               {"passing", passing}};
+               {"passing", passing}, {"threads", threads}};
   if (count < 2) return 2;
   if (arguments[1][0] == '-') return helper(count, arguments);
   if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || strlen(arguments[1]) >= sizeof(top)) return 2;

@@ -25,4 +25,10 @@ void mapping(void) {
   SAY(munmap(bytes, 4096));
   SAY(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 1) == MAP_FAILED ? -1 : 0);
   close(fd);
+  fd = open("m", O_RDONLY);
+  SAY(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
+  bytes = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+  SAY(memcmp(bytes + 600, "mapped", 6));
+  SAY(munmap(bytes, 8192));
+  close(fd);
 }
