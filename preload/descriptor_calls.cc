@@ -27,6 +27,7 @@ int kernels(int fd) {
 // Makes `from` a second number, one that `to` gives or, for -1, any.
 template <typename Dup>
 int copy_number(int from, int to, Dup real) {
+  if (to >= 0 && to == stand_in_number()) lose_stand_in();
   if (!is_ours(from) && (to < 0 || !is_ours(to))) {
     const int fd = kernels(real());
     if (fd >= 0) follow_if_standard(fd);
@@ -52,16 +53,16 @@ int fcntl_ours(int fd, Description& description, int command, long argument) {
     case F_DUPFD_CLOEXEC:
       return copy_number(fd, -1, [=] { return real(fd, command, static_cast<int>(argument)); });
     case F_GETFL: {
-      const int kernel_flags = real(fd, F_GETFL);
-      if (kernel_flags < 0) return kernel_flags;
-      return (kernel_flags & (O_APPEND | O_NONBLOCK)) | (description.flags & (O_ACCMODE | O_DIRECTORY | O_PATH | O_NOFOLLOW)) |
-             (kernel_flags & O_LARGEFILE);
+      const int kept = is_shared(description) ? real(fd, F_GETFL) : description.status_flags.load();
+      return (kept & (O_APPEND | O_NONBLOCK)) | (description.flags & (O_ACCMODE | O_DIRECTORY | O_PATH | O_NOFOLLOW));
     }
     case F_SETFL: {
       const int kept = static_cast<int>(argument) & (O_APPEND | O_NONBLOCK);
-      const int changed = real(fd, F_SETFL, kept);
-      if (changed == 0) description.appends = (kept & O_APPEND) != 0;
-      return changed;
+      const NumbersLock lock;  // the description does not get a file meanwhile
+      if (is_shared(description) && real(fd, F_SETFL, kept) != 0) return -1;
+      description.status_flags = kept;
+      description.appends = (kept & O_APPEND) != 0;
+      return 0;
     }
     case F_GETFD:
     case F_SETFD:
@@ -154,6 +155,10 @@ void* map_ours(Description& description, void* address, std::size_t bytes, int p
 }  // namespace
 
 int close_anywhere(int fd) {
+  if (fd >= 0 && fd == stand_in_number() && !in_store()) {
+    errno = EBADF;  // programs close all numbers, not knowing what there is
+    return -1;
+  }
   const int closed = is_ours(fd) ? close_number(fd) : IMSS_REAL(close)(fd);
   follow_if_standard(fd);
   return closed;
@@ -179,6 +184,8 @@ IMSS_INTERCEPT int close_range(unsigned first, unsigned last, int flags) noexcep
       leave_if_ours(static_cast<int>(fd));
     }
   }
+  const int kept = stand_in_number();
+  if (kept >= 0 && static_cast<unsigned>(kept) >= first && static_cast<unsigned>(kept) <= last) lose_stand_in();
   const int closed = IMSS_REAL(close_range)(first, last, flags);
   for (int fd = 0; fd <= 2; ++fd) follow_if_standard(fd);
   return closed;

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -25,6 +26,7 @@ using metadata::NodeType;
 
 constexpr std::string_view kPrefix = "imss:1:";
 constexpr std::size_t kMostNameBytes = 249;  // of a memory file, see memfd_create(2)
+static_assert(kMostInstanceBytes + 120 < kMostNameBytes, "the other fields take less than 120 bytes");
 
 // Made once and never taken down, see mount.h.
 struct Pool {
@@ -81,7 +83,30 @@ std::string name_of(const EntryInfo& entry, int flags, const std::string& instan
                                    static_cast<unsigned>(entry.type), static_cast<unsigned>(flags), entry.id, entry.parent,
                                    layout.policy, layout.replicas, layout.server_count, layout.home_server,
                                    layout.block_bytes, layout.block_count, instance.c_str());
-  return length > 0 && static_cast<std::size_t>(length) <= kMostNameBytes ? std::string(text.data()) : std::string();
+  return std::string(text.data(), std::min(static_cast<std::size_t>(std::max(length, 0)), kMostNameBytes));
+}
+
+// An empty memory file. A program that does not know it is told so (EPERM) instead of losing what it writes.
+int make_sealed_file(const std::string& name) {
+  const int fd = ::memfd_create(name.c_str(), MFD_ALLOW_SEALING | MFD_CLOEXEC);
+  if (fd >= 0) IMSS_REAL(fcntl64)(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  return fd;
+}
+
+std::atomic<int> stand_in{-1};
+
+// Far from the lowest numbers, which are the program's.
+void make_stand_in() {
+  constexpr int kHigh = 900;
+  constexpr int kLow = 100;
+  const NumbersLock lock;
+  const int made = make_sealed_file("imss");
+  if (made < 0) return;
+  auto* const real_fcntl = IMSS_REAL(fcntl64);
+  int moved = real_fcntl(made, F_DUPFD_CLOEXEC, kHigh);
+  if (moved < 0) moved = real_fcntl(made, F_DUPFD_CLOEXEC, kLow);
+  if (moved >= 0) IMSS_REAL(close)(made);
+  stand_in.store(moved >= 0 ? moved : made, std::memory_order_relaxed);
 }
 
 struct Named {
@@ -194,25 +219,31 @@ Use use(int fd) {
   }
 }
 
-int enter(posix::PathView::Opened opened, int flags, const std::string& instance, int* error_number) {
-  const std::string name = name_of(opened.entry, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC), instance);
-  if (name.empty()) {
-    *error_number = ENAMETOOLONG;
-    return -1;
+int make_named_file(const Description& description) {
+  const View* const there = connected_view();
+  if (there == nullptr) return -1;
+  return make_sealed_file(name_of(description.entry, description.flags, there->instance));
+}
+
+int stand_in_number() { return stand_in.load(std::memory_order_relaxed); }
+void lose_stand_in() { stand_in.store(-1, std::memory_order_relaxed); }
+
+int enter(posix::PathView::Opened opened, int flags, int* error_number) {
+  auto* const real_fcntl = IMSS_REAL(fcntl64);
+  const int copying = (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD;
+  int fd = real_fcntl(stand_in_number(), copying, 0);
+  if (fd < 0 && errno == EBADF) {
+    make_stand_in();
+    fd = real_fcntl(stand_in_number(), copying, 0);
   }
-  const unsigned options = MFD_ALLOW_SEALING | ((flags & O_CLOEXEC) != 0 ? MFD_CLOEXEC : 0U);
-  const int fd = ::memfd_create(name.c_str(), options);
   if (fd < 0 || fd >= kMostNumbers) {
     *error_number = fd < 0 ? errno : EMFILE;
     if (fd >= 0) IMSS_REAL(close)(fd);
     return -1;
   }
-  // A program that does not know it is told so (EPERM) instead of losing what it writes.
-  auto* const real_fcntl = IMSS_REAL(fcntl64);
-  real_fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-  if (const int kept = flags & (O_APPEND | O_NONBLOCK); kept != 0) real_fcntl(fd, F_SETFL, kept);
   Description* const description = new_description();
   description->flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
+  description->status_flags = flags & (O_APPEND | O_NONBLOCK);
   description->appends = (flags & O_APPEND) != 0;
   description->offset = 0;
   description->file = std::move(opened.file);
@@ -276,12 +307,14 @@ void for_each_number(void (*visit)(int fd, Description& description)) {
   }
 }
 
-bool anything_to_inherit() {
+bool anything_to_inherit(bool any) {
   static thread_local bool found;
+  static thread_local bool counts_all;
   found = false;
+  counts_all = any;
   for_each_number([](int fd, Description&) {
     const int flags = IMSS_REAL(fcntl64)(fd, F_GETFD);
-    if (flags >= 0 && (flags & FD_CLOEXEC) == 0) found = true;
+    if (flags >= 0 && (counts_all || (flags & FD_CLOEXEC) == 0)) found = true;
   });
   return found;
 }

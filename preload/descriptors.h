@@ -1,10 +1,10 @@
 // Descriptors of files in the store.
 //
-// Each is a descriptor of the kernel, of an empty memory file that nobody can write to, made for the open file
-// description: so the kernel gives out the number, and dup, fork, exec and sockets carry it. Its name says which file
-// of the store it stands for, its position is the description's, and its status flags (O_APPEND, O_NONBLOCK) too. As
-// long as no other process can have the description, the position is kept in this process instead (Description::offset),
-// which saves the system calls; before a fork and an exec it goes to the kernel.
+// Each is a descriptor of the kernel, of an empty memory file that nobody can write to: so the kernel gives out the
+// number, and dup, fork, exec and sockets carry it. As long as no other process can have the description, all are copies
+// of one descriptor, the stand-in, and position and status flags are kept here, which saves most of the system calls.
+// Before a fork, an exec or a passing the description gets a memory file of its own (position.cc). Its name says which
+// file of the store it stands for, its position is the description's, and its status flags (O_APPEND, O_NONBLOCK) too.
 //
 // Looking a number up takes no lock: descriptions are never freed but used again, and whoever has counted himself in
 // looks at the table once more. Concurrent.
@@ -24,8 +24,9 @@ enum class Kind : std::uint8_t { kNone, kFile, kDirectory, kPath };
 struct Description {
   std::atomic<std::uint32_t> users{0};  // numbers in the table, and calls under way
   Kind kind = Kind::kNone;
-  int flags = 0;                        // of open(2), without O_APPEND
+  int flags = 0;                        // of open(2)
   std::atomic<bool> appends{false};
+  std::atomic<int> status_flags{0};     // O_APPEND and O_NONBLOCK, while the position is here
   std::atomic<std::int64_t> offset{0};  // see position.cc
   std::unique_ptr<posix::OpenFile> file;
   metadata::EntryInfo entry;
@@ -70,7 +71,13 @@ inline bool is_ours(int fd) {
 Use use(int fd);
 
 // Makes the kernel's descriptor and enters it. Returns -1 with *error_number.
-int enter(posix::PathView::Opened opened, int flags, const std::string& instance, int* error_number);
+int enter(posix::PathView::Opened opened, int flags, int* error_number);
+// A memory file whose name says what the description is. Returns its number, or -1.
+int make_named_file(const Description& description);
+// The number of the stand-in, which programs shall not close; -1 while there is none.
+int stand_in_number();
+void lose_stand_in();  // it was closed
+inline constexpr std::size_t kMostInstanceBytes = 120;  // of an instance's name, so that a file's name has room for it
 // Held while the kernel and the table change together what a number of ours means.
 class NumbersLock {
  public:
@@ -92,8 +99,8 @@ inline void leave_if_ours(int fd) {
 void find_inherited();
 // The same for one that has come through a socket.
 void find_number(int fd);
-// Whether there is a number that an exec would hand on.
-bool anything_to_inherit();
+// Whether there is a number that an exec would hand on, or `any` at all.
+bool anything_to_inherit(bool any);
 // Calls it for each number that is ours.
 void for_each_number(void (*visit)(int fd, Description& description));
 
@@ -106,6 +113,7 @@ inline constexpr std::int64_t kShared = std::int64_t{1} << 62;  // the kernel ha
 std::int64_t take_range(int fd, Description& description, std::int64_t bytes);
 // Moves back by what was taken and not used.
 void give_back(int fd, Description& description, std::int64_t bytes);
+bool is_shared(const Description& description);
 std::int64_t position(int fd, Description& description);
 void set_position(int fd, Description& description, std::int64_t offset);
 // From now on the kernel has it: that of one description, or all.

@@ -109,6 +109,10 @@ Result<std::unique_ptr<View>> connect() {
   auto made = std::make_unique<View>();
   IMSS_ASSIGN_OR_RETURN(made->session, client::Session::connect(options));
   IMSS_ASSIGN_OR_RETURN(made->instance, choose_instance(config, *made->session));
+  if (made->instance.size() > kMostInstanceBytes) {
+    return Status(Code::kNameTooLong, concat("the name of the instance is longer than ", std::to_string(kMostInstanceBytes),
+                                             " bytes"));
+  }
   posix::FileOptions files;
   IMSS_ASSIGN_OR_RETURN(files.policy, parse_policy(config.text(ConfigKey::kPolicy)));
   files.replicas = static_cast<std::uint32_t>(config.integer(ConfigKey::kReplFactor));

@@ -19,7 +19,7 @@ int open_inside(const posix::Spot& spot, int flags, mode_t mode) {
   auto opened = inside.paths().open(inside.who(), spot, flags, wanted);
   if (!opened.ok()) return inside.fail(opened.status().error_number());
   int error_number = 0;
-  const int fd = enter(std::move(*opened), flags, inside.instance(), &error_number);
+  const int fd = enter(std::move(*opened), flags, &error_number);
   return fd < 0 ? inside.fail(error_number) : fd;
 }
 

@@ -4,8 +4,8 @@
 // that calls of any number of threads and processes never get the same range. What a read at the end took too much it
 // gives back.
 //
-// The kernel does this in one step for files that were opened, but not for memory files that were made: those are opened
-// once more, and the numbers moved to what that gives, before another process can have them.
+// The kernel does this in one step for files that were opened, but not for memory files that were made. So when a
+// description gets a file of its own, that is made and then opened, and the numbers are moved to what that gives.
 #include <fcntl.h>
 #include <sched.h>
 
@@ -62,6 +62,8 @@ std::int64_t position(int fd, Description& description) {
   return now < kMoving ? now : seek_kernel(fd, 0, SEEK_CUR);
 }
 
+bool is_shared(const Description& description) { return settled(description) >= kMoving; }
+
 void set_position(int fd, Description& description, std::int64_t offset) {
   std::int64_t now = settled(description);
   while (now < kMoving) {
@@ -73,17 +75,20 @@ void set_position(int fd, Description& description, std::int64_t offset) {
 
 namespace {
 
-// Makes the description's numbers those of a file that was opened, with its position at `offset`. Without /proc they stay
-// what they are.
-void open_again(int fd, Description& description, std::int64_t offset) {
+// Gives the description's numbers a file of their own, with its position at `offset`.
+void make_own_file(Description& description, std::int64_t offset) {
+  const int made = make_named_file(description);
   char path[32];
-  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  auto* const real_fcntl = IMSS_REAL(fcntl64);
-  const int kept = real_fcntl(fd, F_GETFL) & (O_APPEND | O_NONBLOCK);
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", made);
   const int access_mode = description.kind == Kind::kFile ? description.flags & O_ACCMODE : O_RDONLY;
-  const int again = IMSS_REAL(open64)(path, access_mode | kept | O_CLOEXEC);
-  seek_kernel(again >= 0 ? again : fd, offset, SEEK_SET);
+  const int kept = description.status_flags.load(std::memory_order_relaxed);
+  int again = IMSS_REAL(open64)(path, access_mode | kept | O_CLOEXEC);
+  if (again < 0) {  // without /proc: nearly as good
+    again = made;
+    IMSS_REAL(fcntl64)(made, F_SETFL, kept);
+  }
   if (again < 0) return;
+  seek_kernel(again, offset, SEEK_SET);
   struct Move {
     Description* description;
     int from;
@@ -96,14 +101,15 @@ void open_again(int fd, Description& description, std::int64_t offset) {
     IMSS_REAL(dup3)(move.from, number, closes ? O_CLOEXEC : 0);
   });
   IMSS_REAL(close)(again);
+  if (again != made) IMSS_REAL(close)(made);
 }
 
 // REQUIRES: a NumbersLock.
-void share(int fd, Description& description) {
+void share(int, Description& description) {
   std::int64_t now = settled(description);
   while (now < kMoving) {
     if (!description.offset.compare_exchange_weak(now, kMoving, std::memory_order_acq_rel)) continue;
-    open_again(fd, description, now);
+    make_own_file(description, now);
     description.offset.store(kShared, std::memory_order_release);
     return;
   }

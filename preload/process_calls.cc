@@ -29,10 +29,11 @@ constexpr std::string_view kSetting = "IMSS_INHERITED=";
 // The environment of a new program. `environment` itself when there is nothing to hand on.
 class Handed {
  public:
-  explicit Handed(char* const* environment) : all_(environment) {
+  // `copies`: descriptors may be copied on the way, so those count too that are closed by an exec.
+  explicit Handed(char* const* environment, bool copies = false) : all_(environment) {
     const InStore guard;
     const bool inside = works_inside();
-    if (!inside && !anything_to_inherit()) return;
+    if (!inside && !anything_to_inherit(copies)) return;
     share_all_positions();
     setting_ = kSetting;
     if (inside) {
@@ -118,7 +119,7 @@ int execute_by_name(const char* file, char* const arguments[], char* const envir
 template <typename Real>
 int spawn(Real real, bool by_name, pid_t* child, const char* path, const posix_spawn_file_actions_t* actions,
           const posix_spawnattr_t* attributes, char* const arguments[], char* const environment[]) {
-  const Handed handed(environment);
+  const Handed handed(environment, actions != nullptr);
   if (by_name && std::strchr(path, '/') == nullptr) return real(child, path, actions, attributes, arguments, handed.all());
   int outcome = 0;
   const int failed = with_program(path, [&](const char* where) {
@@ -170,6 +171,8 @@ using namespace imss::preload;  // NOLINT
 
 // The child of a real vfork would share the table with its parent.
 IMSS_INTERCEPT pid_t vfork() noexcept { return ::fork(); }
+// This one leaves out what is to be done around a fork.
+IMSS_INTERCEPT pid_t _Fork() noexcept { return ::fork(); }
 
 IMSS_INTERCEPT int execve(const char* path, char* const arguments[], char* const environment[]) noexcept {
   return execute(path, arguments, environment);

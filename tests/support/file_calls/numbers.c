@@ -121,6 +121,15 @@ static void shells(void) {
   }
   waitpid(child, &status, 0);
   SAY(WEXITSTATUS(status));
+  /* Closed by an exec, but copied before it. */
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, fd, 0);
+  char* arguments[] = {self, "--read-word", NULL};
+  lseek(fd, 4, SEEK_SET);
+  SAY(posix_spawn(&child, self, &actions, NULL, arguments, environ));
+  waitpid(child, &status, 0);
+  SAY(WEXITSTATUS(status));
   SAY(system("echo from system > sys; cat sys >> sys2"));
   SHOW("sys2");
   FILE* pipe = popen("cat n", "r");
