@@ -18,4 +18,8 @@ for file in "$build_dir"/lib/libimss_shared.so "$build_dir"/lib/libimss_posix.so
     complain "$file links $name, which costs every start of a program"
   done < <(needs "$file" | grep -E '^lib(uc[pstm]|zmq|imss_net)')
 done
+# What is loaded into every program brings nothing of its own along, GLib least of all: it may be called before that begins.
+while read -r name; do
+  [[ $name =~ ^(libc|libm|ld-linux.*)\.so ]] || complain "libimss_posix.so links $name"
+done < <(needs "$build_dir/lib/libimss_posix.so")
 finish "$count files besides the module"

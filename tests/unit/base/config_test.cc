@@ -1,4 +1,5 @@
 #include "base/config.h"
+#include "base/config_plain.h"
 
 #include <unistd.h>
 
@@ -193,4 +194,25 @@ TEST_CASE("variables may have the names of earlier versions, and today's count f
   const auto refused = config.read_environment();
   CHECK(refused.code() == Code::kInvalidArgument);
   CHECK(refused.message().find("IMSS_N_SERVERS") != std::string::npos);
+}
+
+TEST_CASE("configuration files read the same with and without GLib") {
+  for (const std::string_view text :
+       {"", "# c\n\nURI = \"imss://a b\"\r\npolicy=crc16B\n", "[imss]\nURI=imss://x\n", "[HERCULES]\nA=1\nB = 2 # 3", "A=\n", "A==b\n",
+        "  A = 1  \n# [x]\nB=[x]", "[elsewhere]\nA=1\n", "this is prose\n", "=1\n", "[imss\nA=1\n", "A=1\n[imss]\nB=2\n[hercules]\nC=3\n"}) {
+    INFO(text);
+    const auto glib = imss::parse_config_file(text, "f");
+    const auto plain = imss::parse_config_plainly(text, "f");
+    REQUIRE(glib.ok() == plain.ok());
+    if (!glib.ok()) {
+      CHECK(plain.status().message().starts_with("f:"));
+      continue;
+    }
+    REQUIRE(glib->size() == plain->size());
+    for (std::size_t i = 0; i < glib->size(); ++i) {
+      CHECK((*glib)[i].name == (*plain)[i].name);
+      CHECK((*glib)[i].value == (*plain)[i].value);
+      CHECK((*glib)[i].line == (*plain)[i].line);
+    }
+  }
 }
