@@ -60,6 +60,8 @@ Result<std::string> text_of(const posix::Spot& spot);
 // 0 when it is the kernel's.
 posix::InodeNumber working_directory();
 bool works_inside();
+// Its path as far as it is known; empty when it cannot be told. REQUIRES: works_inside().
+std::string working_directory_text();
 void set_working_directory(posix::InodeNumber directory);  // 0: the kernel's
 // By a path, which is looked up when it is needed.
 void inherit_working_directory(std::string path);

@@ -314,6 +314,17 @@ posix::InodeNumber working_directory() {
   return mine.inode.load(std::memory_order_relaxed);
 }
 
+std::string working_directory_text() {
+  if (cwd().pending.load(std::memory_order_acquire)) {
+    const MutexLock lock(cwd().mutex);
+    return cwd().path;
+  }
+  posix::Spot spot;
+  spot.directory = working_directory();
+  auto text = text_of(spot);
+  return text.ok() ? std::move(*text) : std::string();
+}
+
 void set_working_directory(posix::InodeNumber directory) {
   cwd().inode.store(directory, std::memory_order_relaxed);
   cwd().pending.store(false, std::memory_order_release);

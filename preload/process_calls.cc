@@ -36,12 +36,7 @@ class Handed {
     if (!inside && !anything_to_inherit(copies)) return;
     share_all_positions();
     setting_ = kSetting;
-    if (inside) {
-      posix::Spot spot;
-      spot.directory = working_directory();
-      const auto text = text_of(spot);
-      if (text.ok()) setting_ += *text;
-    }
+    if (inside) setting_ += working_directory_text();
     for (char* const* one = environment; one != nullptr && *one != nullptr; ++one) {
       if (!std::string_view(*one).starts_with(kSetting)) pointers_.push_back(*one);
     }

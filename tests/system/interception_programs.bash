@@ -152,6 +152,21 @@ printf '#!/bin/sh\necho script "$@"\n' > script
 chmod +x script
 ./script with arguments
 
+step cmake
+mkdir project
+cat > project/CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.20)
+project(small C)
+add_library(part SHARED part.c)
+add_executable(whole whole.c)
+target_link_libraries(whole part)
+END
+echo 'int part(void) { return 42; }' > project/part.c
+printf '#include <stdio.h>\nint part(void);\nint main(void) { printf("%%d\\n", part()); }\n' > project/whole.c
+cmake -S project -B built -G 'Unix Makefiles' > log || cat log
+make -s -j2 -C built > log || cat log
+ls built/whole built/libpart.so
+
 step git
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_CONFIG_GLOBAL=/dev/null
 export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_DATE='2020-01-01 00:00:00 +0000' GIT_COMMITTER_DATE='2020-01-01 00:00:00 +0000'

@@ -80,7 +80,7 @@ expect_pre 1 bash -c "env -u LD_PRELOAD /bin/echo lost >> $mount/file"
 mkdir mount2 outside
 echo beside > mount2/file
 echo out > outside/file
-[ "$(pre cat mount2/file)" = beside ] || fail "a path that only begins like the mount point"
+[ "$(pre cat mount2/file "$work/mount2/file" | sort -u)" = beside ] || fail "a path that only begins like the mount point"
 [ "$(pre cat mount/file "$work//mount/./file" outside/../mount/file | sort -u)" = content ] || fail "relative paths"
 ln -s "$mount" in
 ln -s "$mount/file" outside/infile
