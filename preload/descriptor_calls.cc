@@ -7,6 +7,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,10 +19,17 @@
 namespace imss::preload {
 namespace {
 
-// The number was given out by the kernel for something that is not ours.
+// The number was given out by the kernel for something that is not ours. The low ones are the program's, which takes them
+// without looking (exec 3>file): what the network module opens goes up.
 int kernels(int fd) {
-  if (fd >= 0) leave_if_ours(fd);
-  return fd;
+  constexpr int kHigh = 300;
+  if (fd < 0) return fd;
+  leave_if_ours(fd);
+  if (!in_store() || fd >= kHigh) return fd;
+  const int moved = IMSS_REAL(fcntl64)(fd, F_DUPFD_CLOEXEC, kHigh);  // UCX would leave them to other programs
+  if (moved < 0) return fd;
+  IMSS_REAL(close)(fd);
+  return moved;
 }
 
 // Makes `from` a second number, one that `to` gives or, for -1, any.
@@ -230,8 +238,16 @@ IMSS_INTERCEPT int lockf(int fd, int command, off_t bytes) { return lockf64(fd, 
 IMSS_INTERCEPT int pipe2(int ends[2], int flags) noexcept {
   const int made = IMSS_REAL(pipe2)(ends, flags);
   if (made == 0) {
-    kernels(ends[0]);
-    kernels(ends[1]);
+    ends[0] = kernels(ends[0]);
+    ends[1] = kernels(ends[1]);
+  }
+  return made;
+}
+IMSS_INTERCEPT int socketpair(int domain, int type, int protocol, int ends[2]) noexcept {
+  const int made = IMSS_REAL(socketpair)(domain, type, protocol, ends);
+  if (made == 0) {
+    ends[0] = kernels(ends[0]);
+    ends[1] = kernels(ends[1]);
   }
   return made;
 }
@@ -244,6 +260,9 @@ IMSS_INTERCEPT int accept4(int fd, struct sockaddr* address, socklen_t* bytes, i
 }
 IMSS_INTERCEPT int accept(int fd, struct sockaddr* address, socklen_t* bytes) { return accept4(fd, address, bytes, 0); }
 IMSS_INTERCEPT int epoll_create1(int flags) noexcept { return kernels(IMSS_REAL(epoll_create1)(flags)); }
+IMSS_INTERCEPT int epoll_create(int size) noexcept { return kernels(IMSS_REAL(epoll_create)(size)); }
+IMSS_INTERCEPT int timerfd_create(int clock, int flags) noexcept { return kernels(IMSS_REAL(timerfd_create)(clock, flags)); }
+IMSS_INTERCEPT int shm_open(const char* name, int flags, mode_t mode) { return kernels(IMSS_REAL(shm_open)(name, flags, mode)); }
 IMSS_INTERCEPT int eventfd(unsigned value, int flags) noexcept { return kernels(IMSS_REAL(eventfd)(value, flags)); }
 
 IMSS_INTERCEPT int ftruncate64(int fd, off64_t size) noexcept {

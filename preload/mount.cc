@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -185,7 +186,11 @@ View* view(int* error_number) {
     return nullptr;
   }
   static std::atomic<bool> once{false};
-  if (!once.exchange(true)) ::pthread_atfork(before_fork, after_fork, after_fork_in_child);
+  if (!once.exchange(true)) {
+    ::pthread_atfork(before_fork, after_fork, after_fork_in_child);
+    // What streams hold goes out while the network module is still there.
+    std::atexit([] { std::fflush(nullptr); });
+  }
   there = made->release();
   mine.view.store(there, std::memory_order_release);
   return there;

@@ -4,6 +4,7 @@
 // working directory if that is inside, an environment variable says, which it takes out before main() runs.
 #include <errno.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #include <cstdarg>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -227,6 +229,32 @@ IMSS_INTERCEPT int system(const char* command) {
 }
 IMSS_INTERCEPT FILE* popen(const char* command, const char* mode) {
   return with_variable([=] { return IMSS_REAL(popen)(command, mode); });
+}
+
+namespace {
+
+// What a thread of the network module begins with.
+struct ModuleThread {
+  void* (*run)(void*);
+  void* argument;
+};
+
+void* run_in_store(void* given) {
+  const std::unique_ptr<ModuleThread> thread(static_cast<ModuleThread*>(given));
+  ++depth_in_store;  // for as long as it lives
+  return thread->run(thread->argument);
+}
+
+}  // namespace
+
+IMSS_INTERCEPT int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+                                  void* argument) noexcept {
+  auto* const real = IMSS_REAL(pthread_create);
+  if (!in_store()) return real(thread, attributes, run, argument);
+  auto given = std::make_unique<ModuleThread>(ModuleThread{run, argument});
+  const int outcome = real(thread, attributes, run_in_store, given.get());
+  if (outcome == 0) given.release();
+  return outcome;
 }
 
 IMSS_INTERCEPT mode_t umask(mode_t mask) noexcept {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -18,7 +19,13 @@ constexpr int kSleepMs = 50;
 // Between attempts to send a change again.
 constexpr int kRetryMs = 20;
 
-thread_local std::unique_ptr<Caller> caller_of_this_thread;
+thread_local constinit Caller* caller_of_this_thread = nullptr;
+// Ends it with its thread. Who calls even later, such as a stream that is closed when the process ends, gets another one,
+// which stays.
+struct CallerExit {
+  ~CallerExit() { delete std::exchange(caller_of_this_thread, nullptr); }
+};
+thread_local CallerExit caller_exit;
 
 std::uint32_t crc_of(std::span<const std::span<const std::byte>> pieces) {
   std::uint32_t crc = 0;
@@ -29,20 +36,21 @@ std::uint32_t crc_of(std::span<const std::span<const std::byte>> pieces) {
 }  // namespace
 
 Result<Caller*> Caller::of_this_thread(Module& module) {
-  auto& mine = caller_of_this_thread;
-  if (mine && mine->owner_pid_ == this_process()) return mine.get();
+  Caller*& mine = caller_of_this_thread;
+  if (mine != nullptr && mine->owner_pid_ == this_process()) return mine;
   // After a fork the parent's port must not be touched, not even to destroy it.
-  [[maybe_unused]] Caller* const inherited = mine.release();
+  mine = nullptr;
+  [[maybe_unused]] CallerExit* const arm_destructor = &caller_exit;
   std::unique_ptr<Caller> fresh(new Caller());
   IMSS_ASSIGN_OR_RETURN(fresh->port_, module.make_port(*fresh));
   fresh->owner_pid_ = this_process();
-  mine = std::move(fresh);
-  return mine.get();
+  mine = fresh.release();
+  return mine;
 }
 
 void Caller::forget(const Peer& peer) {
-  const auto& mine = caller_of_this_thread;
-  if (!mine || mine->owner_pid_ != this_process()) return;
+  Caller* const mine = caller_of_this_thread;
+  if (mine == nullptr || mine->owner_pid_ != this_process()) return;
   const auto link = mine->links_.find(peer.serial);
   if (link == mine->links_.end()) return;
   mine->port_->close(*link->second->connection);

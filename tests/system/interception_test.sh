@@ -127,5 +127,18 @@ expect_pre 0 ls -A "$mount"
 [ ! -e mount ] || fail "there is something at the mount point"
 
 expect 0 "$bin/umount.imss" -u imss://files
+
+# The same calls where everything is asked for by messages, as of servers on other nodes. The network module has a number
+# or two of its own there.
+export IMSS_METADATA_PORT=$((metadata_port + 20)) IMSS_DATA_PORT=$((data_port + 20)) IMSS_URI=imss://asked
+expect 0 "$bin/mount.imss" -u imss://asked -n 2 -S 256MiB --share none
+mkdir "$IMSS_SHM_DIR/asked"
+expect_pre 0 mkdir "$mount/asked"
+without_numbers() { grep -vE '^number |dup2\(' | sed "s#$1#TOP#g"; }
+"$bin/file_calls" "$IMSS_SHM_DIR/asked" 2>&1 < /dev/null | without_numbers "$IMSS_SHM_DIR/asked" > wanted.asked
+timeout 60 env LD_PRELOAD="$library" "$bin/file_calls" "$mount/asked" 2>&1 < /dev/null | without_numbers "$mount/asked" > got.asked
+diff wanted.asked got.asked || fail "by messages: tmpfs (<) and the store (>) differ"
+rm -rf "$IMSS_SHM_DIR/asked"
+expect 0 "$bin/umount.imss" -u imss://asked
 empty_dir "$IMSS_SHM_DIR"
 finish
