@@ -143,12 +143,17 @@ std::int64_t seek_ours(int fd, Description& description, std::int64_t offset, in
   if (whence == SEEK_CUR) {
     base = position(fd, description);
     if (offset == 0) return base;
-  } else if (whence == SEEK_END) {
+  } else if (whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE) {
     struct stat status = {};
     if (status_of_ours(description, &status) != 0) return guard.keep_errno(-1);
     base = description.kind == Kind::kDirectory ? 0 : status.st_size;
+    if (whence != SEEK_END) {  // all is data as far as this version knows, and the end is a hole
+      if (offset < 0 || offset >= base) return guard.fail(ENXIO);
+      if (whence == SEEK_DATA) base = 0;
+      else offset = 0;
+    }
   } else if (whence != SEEK_SET) {
-    return guard.fail(EINVAL);  // SEEK_DATA and SEEK_HOLE too: this version knows no holes
+    return guard.fail(EINVAL);
   }
   std::int64_t target = 0;
   if (__builtin_add_overflow(base, offset, &target)) return guard.fail(EOVERFLOW);

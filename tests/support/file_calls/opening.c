@@ -86,6 +86,18 @@ static void holes(void) {
   close(fd);
 }
 
+static void full_of_data(void) {
+  int fd = open("f", O_CREAT | O_RDWR, 0644);
+  SAY(write(fd, "0123456789", 10));
+  SAY(lseek(fd, 3, SEEK_DATA));
+  SAY(lseek(fd, 3, SEEK_HOLE));
+  SAY(lseek(fd, 0, SEEK_CUR));
+  SAY(lseek(fd, 10, SEEK_DATA));
+  SAY(lseek(fd, 11, SEEK_HOLE));
+  SAY(lseek(fd, -1, SEEK_DATA));
+  close(fd);
+}
+
 static void refusals(void) {
   SAY(close(open("f", O_WRONLY | O_TRUNC)));
   SHOW("f");
@@ -161,6 +173,7 @@ void opening(void) {
   positions();
   appending();
   holes();
+  full_of_data();
   refusals();
   at_directories();
   modes();
