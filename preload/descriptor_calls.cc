@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "calls.h"
+#include "locks.h"
 
 namespace imss::preload {
 namespace {
@@ -83,8 +84,7 @@ int fcntl_ours(int fd, Description& description, int command, long argument) {
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
     case F_OFD_GETLK:
-      errno = ENOLCK;  // locks are not kept by this version, and must not seem to be
-      return -1;
+      return lock_ours(fd, description, command, reinterpret_cast<struct flock*>(argument));
     default:
       errno = EINVAL;
       return -1;
@@ -227,10 +227,23 @@ IMSS_INTERCEPT int fcntl(int fd, int command, ...) {
   return fcntl64(fd, command, argument);
 }
 IMSS_INTERCEPT int flock(int fd, int operation) noexcept {
-  return is_ours(fd) ? refuse(ENOLCK) : IMSS_REAL(flock)(fd, operation);
+  if (is_ours(fd)) {
+    if (const Use used = use(fd)) return flock_ours(*used, operation);
+  }
+  return IMSS_REAL(flock)(fd, operation);
 }
 IMSS_INTERCEPT int lockf64(int fd, int command, off64_t bytes) {
-  return is_ours(fd) ? refuse(ENOLCK) : IMSS_REAL(lockf64)(fd, command, bytes);
+  const Use used = use(fd);
+  if (!used) return IMSS_REAL(lockf64)(fd, command, bytes);
+  struct flock lock = {};
+  lock.l_type = command == F_ULOCK ? F_UNLCK : F_WRLCK;
+  lock.l_whence = SEEK_CUR;
+  lock.l_len = bytes;
+  if (command == F_ULOCK || command == F_TLOCK) return lock_ours(fd, *used, F_SETLK, &lock);
+  if (command == F_LOCK) return lock_ours(fd, *used, F_SETLKW, &lock);
+  if (command != F_TEST) return refuse(EINVAL);
+  if (lock_ours(fd, *used, F_GETLK, &lock) != 0) return -1;
+  return lock.l_type == F_UNLCK ? 0 : refuse(EACCES);
 }
 IMSS_INTERCEPT int lockf(int fd, int command, off_t bytes) { return lockf64(fd, command, bytes); }
 

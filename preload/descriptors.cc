@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/thread_annotations.h"
+#include "locks.h"
 #include "mount.h"
 #include "real.h"
 
@@ -61,6 +62,7 @@ std::atomic<Description*>* slot_of(int fd) {
 void drop(Description* description) {
   if (description->users.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   const InStore guard;
+  end_description_locks(*description);
   description->file.reset();
   description->entry = {};
   description->kind = Kind::kNone;
@@ -72,7 +74,9 @@ void drop(Description* description) {
 void put(int fd, Description* description) {
   std::atomic<Description*>* const slot = slot_of(fd);
   Description* const before = slot->exchange(description, std::memory_order_acq_rel);
-  if (before != nullptr) drop(before);
+  if (before == nullptr) return;
+  end_process_locks(*before);
+  drop(before);
 }
 
 // What the name of the memory file says: everything that is needed to go on with the file.
@@ -272,7 +276,10 @@ int close_number(int fd) {
     before = slot_of(fd)->exchange(nullptr, std::memory_order_acq_rel);
     closed = IMSS_REAL(close)(fd);
   }
-  if (before != nullptr) drop(before);
+  if (before != nullptr) {
+    end_process_locks(*before);
+    drop(before);
+  }
   return closed;
 }
 

@@ -28,6 +28,7 @@ struct Description {
   std::atomic<bool> appends{false};
   std::atomic<int> status_flags{0};     // O_APPEND and O_NONBLOCK, while the position is here
   std::atomic<std::int64_t> offset{0};  // see position.cc
+  std::atomic<int> lock_file{-1};       // see locks.h
   std::unique_ptr<posix::OpenFile> file;
   metadata::EntryInfo entry;
   Description* next_free = nullptr;

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "base/thread_annotations.h"
 #include "descriptors.h"
+#include "locks.h"
 #include "real.h"
 
 namespace imss::preload {
@@ -149,6 +150,7 @@ void after_fork() IMSS_NO_THREAD_ANALYSIS {
 
 void after_fork_in_child() {
   after_fork();
+  forget_process_locks();
   if (connected_view() != nullptr) connection().adopts = true;
 }
 

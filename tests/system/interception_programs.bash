@@ -180,6 +180,22 @@ git -C clone diff --stat
 git -C clone commit -q -a -m second && git -C clone push -q origin HEAD:other && git -C repository log --oneline --all | cat
 git -C clone gc -q && git -C clone log --oneline | wc -l
 
+step locks
+sqlite3 base.db 'create table t(x); insert into t values (1),(2); update t set x = x + 1; select sum(x) from t;'
+for i in 1 2 3 4; do
+  for j in 1 2 3 4 5; do sqlite3 -cmd '.timeout 20000' base.db 'update t set x = x + 1'; done &
+done
+wait
+sqlite3 base.db 'select sum(x) from t; pragma integrity_check;'
+echo 0 > counter
+for i in 1 2 3 4; do
+  for j in 1 2 3 4 5 6; do
+    flock counter.lock bash -c 'read -r n < counter; echo $((n + 1)) > counter'
+  done &
+done
+wait
+cat counter
+
 step "the end"
 rm -rf -- * .[!.]*
 ls -A

@@ -28,4 +28,5 @@ void names(void);
 void mapping(void);
 void passing(void);
 void threads(void);
+void locks(void);
 #endif

@@ -1,5 +1,5 @@
 /* Calls that reach files, and what they answer: the same on every file system. Run it in an empty folder of tmpfs and in one
-   of the store, and compare. Called as `file_calls DIRECTORY [AREA]`; other first arguments are for the copies of itself that
+   of the store, and compare. Called as `file_calls DIRECTORY [AREA...]`; other first arguments are for the copies of itself that
    it executes. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,7 +60,8 @@ int main(int count, char** arguments) {
     void (*run)(void);
   } areas[] = {{"opening", opening}, {"numbers", numbers},     {"streams", streams},
                {"directories", directories}, {"names", names}, {"mapping", mapping},
-               {"passing", passing}, {"threads", threads}};
+               {"passing", passing}, {"threads", threads},
+               {"locks", locks}};
   if (count < 2) return 2;
   if (arguments[1][0] == '-') return helper(count, arguments);
   if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || strlen(arguments[1]) >= sizeof(top)) return 2;
@@ -68,7 +69,9 @@ int main(int count, char** arguments) {
   out = fdopen(fcntl(1, F_DUPFD_CLOEXEC, 100), "w");
   setvbuf(out, NULL, _IONBF, 0);
   for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); ++i) {
-    if (count > 2 && strcmp(arguments[2], areas[i].name) != 0) continue;
+    int wanted = count == 2;
+    for (int j = 2; j < count; ++j) wanted |= strcmp(arguments[j], areas[i].name) == 0;
+    if (!wanted) continue;
     if (chdir(top) != 0 || mkdir(areas[i].name, 0755) != 0 || chdir(areas[i].name) != 0) {
       fprintf(out, "%s: %s\n", areas[i].name, strerror(errno));
       return 1;
