@@ -28,6 +28,7 @@ struct Counters {
   std::uint64_t claim = 0;
   std::uint64_t name_claims = 0;
   std::uint64_t removed = 0;
+  std::uint64_t changed_ns = 0;  // another one after each change
   bool operator==(const Counters&) const = default;
 };
 
@@ -78,7 +79,8 @@ class NamesCheck {
     if (!directories_.unchanged(snapshot)) return false;
     const auto& record = *segment_.at<DirectoryRecord>(ref.offset());
     *counters = {record.parent.load(),    record.entries.load(), record.subdirectories.load(), record.next_slot.load(),
-                 record.free_head.load(), record.claim.load(),   record.name_claims.load(),    record.removed.load()};
+                 record.free_head.load(), record.claim.load(),   record.name_claims.load(),    record.removed.load(),
+                 record.changed_ns.load()};
     return true;
   }
 

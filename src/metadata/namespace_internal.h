@@ -56,11 +56,12 @@ inline Permissions permissions_in(const DirectoryRecord& directory) {
           static_cast<std::uint32_t>(owner)};
 }
 
-// A name in the directory comes, goes or is another one. REQUIRES: the directory's lock.
+// A name in the directory comes, goes or is another one. Each change has another ctime than the one before, so that who
+// sees the same twice knows that nothing has changed in between. REQUIRES: the directory's lock.
 inline void stamp(segment::Transaction& change, DirectoryRecord& directory) {
   const auto now = static_cast<std::uint64_t>(coarse_realtime_ns());
   change.store(directory.modified_ns, std::max(directory.modified_ns.load(), now));
-  change.store(directory.changed_ns, std::max(directory.changed_ns.load(), now));
+  change.store(directory.changed_ns, std::max(directory.changed_ns.load() + 1, now));
 }
 
 struct Namespace::Found {

@@ -89,8 +89,22 @@ Result<std::shared_ptr<store::DataService>> FileSystem::home_in(const client::In
   return servers.stores[home];
 }
 
+// One that somebody still has open: as it was seen last, but empty and without a name.
+Result<struct stat> FileSystem::removed_directory_status(InodeNumber number) {
+  const MutexLock lock(mutex_);
+  const auto found = known_.find(number);
+  if (found == known_.end() || found->second.last == nullptr) return Code::kNotFound;
+  struct stat status = *found->second.last;
+  status.st_nlink = 0;
+  status.st_size = 0;
+  return status;
+}
+
 Result<struct stat> FileSystem::directory_status(InodeNumber number) {
-  IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo directory, session_.names().directory(number));
+  const auto found = session_.names().directory(number);
+  if (found.code() == Code::kNotFound) return removed_directory_status(number);
+  IMSS_RETURN_IF_ERROR(found.status());
+  const metadata::DirectoryInfo& directory = *found;
   struct stat status = {};
   status.st_ino = number;
   status.st_mode = S_IFDIR | (directory.mode & 07777);
@@ -102,6 +116,11 @@ Result<struct stat> FileSystem::directory_status(InodeNumber number) {
   status.st_atim = time_of(directory.accessed_ns);
   status.st_mtim = time_of(directory.modified_ns);
   status.st_ctim = time_of(directory.changed_ns);
+  const MutexLock lock(mutex_);
+  if (const auto known = known_.find(number); known != known_.end()) {
+    if (known->second.last == nullptr) known->second.last = std::make_unique<struct stat>();
+    *known->second.last = status;
+  }
   return status;
 }
 

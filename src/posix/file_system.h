@@ -161,6 +161,7 @@ class FileSystem {
     EntryInfo entry;
     std::uint64_t lookups = 0;
     bool nameless = false;  // and is to stay so
+    std::unique_ptr<struct stat> last;  // of a directory: when it was there
   };
   FileSystem(client::Session& session, std::string instance, const FileOptions& options)
       : session_(session), instance_(std::move(instance)), options_(options) {}
@@ -169,6 +170,7 @@ class FileSystem {
   Result<EntryInfo> known(InodeNumber number);
   void remember(const EntryInfo& entry, bool nameless = false);
   bool stays_nameless(InodeNumber number);
+  Result<struct stat> removed_directory_status(InodeNumber number);
   static Result<std::shared_ptr<store::DataService>> home_in(const client::InstanceServers& servers, const EntryInfo& entry);
   Result<blkcnt_t> units_of(const EntryInfo& entry, const client::InstanceServers& servers,
                             const store::Attributes& attributes);

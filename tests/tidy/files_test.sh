@@ -43,7 +43,7 @@ commands=$build_dir/compile_commands.json
 root=$(pwd -P)
 while read -r file; do
   grep -qF "\"$root/$file\"" "$commands" || complain "$file is compiled by no target"
-done < <(sources_below src fuse preload tools tests | grep -E '\.(c|cc)$' | grep -v '^tests/consumer/')
+done < <(sources_below src fuse preload tools tests | grep -E '\.(c|cc)$' | grep -Ev '^tests/(consumer|compatibility)/')
 
 # A script that is called differently is never run.
 for script in tests/system/* tests/tidy/*; do
