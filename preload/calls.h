@@ -69,17 +69,25 @@ auto by_path(int directory_fd, const char* path, bool follow_last, Real real, St
   return failure<Outcome>();
 }
 
+struct SourceRule {
+  bool follow = false;         // a symbolic link
+  bool must_be_there = false;  // before anything is said of the other path
+};
 // The same for two paths. Where only one of them leads into the store the call fails with EXDEV.
 template <typename Real, typename Store>
-int by_two_paths(int from_fd, const char* from, int to_fd, const char* to, bool follow_from, Real real, Store inside) {
+int by_two_paths(int from_fd, const char* from, int to_fd, const char* to, SourceRule rule, Real real, Store inside) {
   Place source;
   Place target;
   const auto find = [](int fd, const char* path, bool follow, Place* place) {
     const Where where = locate(fd, path, follow, place);
     return where == Where::kOutside ? locate_by_links(fd, path, follow, place) : where;
   };
-  const Where source_is = find(from_fd, from, follow_from, &source);
+  const Where source_is = find(from_fd, from, rule.follow, &source);
   const Where target_is = find(to_fd, to, false, &target);
+  if (rule.must_be_there && source_is == Where::kInside && !source.spot.is_there()) {
+    errno = ENOENT;
+    return -1;
+  }
   if (source_is == Where::kFailed || target_is == Where::kFailed) {
     errno = source_is == Where::kFailed ? source.error_number : target.error_number;
     return -1;

@@ -286,11 +286,14 @@ IMSS_INTERCEPT int ftruncate64(int fd, off64_t size) noexcept {
 }
 IMSS_INTERCEPT int ftruncate(int fd, off_t size) noexcept { return ftruncate64(fd, size); }
 IMSS_INTERCEPT int truncate64(const char* path, off64_t size) noexcept {
+  if (size < 0) {
+    errno = EINVAL;
+    return -1;
+  }
   return by_path(
       AT_FDCWD, path, true, [size](int, const char* where) { return IMSS_REAL(truncate64)(where, size); },
       [size](const posix::Spot& spot) {
         Inside inside;
-        if (size < 0) return inside.fail(EINVAL);
         posix::AttributeChange change;
         change.size = static_cast<std::uint64_t>(size);
         return inside.done(inside.paths().change(inside.who(), spot, change));

@@ -64,6 +64,7 @@ void drop(Description* description) {
   const InStore guard;
   end_description_locks(*description);
   description->file.reset();
+  description->held.reset();
   description->entry = {};
   description->kind = Kind::kNone;
   const MutexLock lock(pool().mutex);
@@ -179,6 +180,7 @@ bool take_over(int fd, Description& description) {
   description.flags = named.flags;
   description.entry = std::move(opened->entry);
   description.file = std::move(opened->file);
+  description.held = std::move(opened->held);
   const int kernel_flags = IMSS_REAL(fcntl64)(fd, F_GETFL);
   description.appends = kernel_flags > 0 && (kernel_flags & O_APPEND) != 0;
   description.kind = kind_of(named.entry.type, named.flags);
@@ -251,6 +253,7 @@ int enter(posix::PathView::Opened opened, int flags, int* error_number) {
   description->appends = (flags & O_APPEND) != 0;
   description->offset = 0;
   description->file = std::move(opened.file);
+  description->held = std::move(opened.held);
   description->entry = std::move(opened.entry);
   description->kind = kind_of(description->entry.type, flags);
   description->users.store(1, std::memory_order_release);

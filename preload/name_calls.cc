@@ -50,7 +50,7 @@ int remove_name(int fd, const char* path, int flags) {
 
 int rename_names(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) {
   return by_two_paths(
-      from_fd, from, to_fd, to, false,
+      from_fd, from, to_fd, to, {},
       [=](int source_fd, const char* source, int target_fd, const char* target) {
         if (flags == 0) return IMSS_REAL(renameat)(source_fd, source, target_fd, target);
         return IMSS_REAL(renameat2)(source_fd, source, target_fd, target, flags);
@@ -67,7 +67,7 @@ int link_names(int from_fd, const char* from, int to_fd, const char* to, int fla
     return inside.done(inside.paths().link(inside.who(), source, target));
   };
   return by_two_paths(
-      from_fd, from, to_fd, to, (flags & AT_SYMLINK_FOLLOW) != 0,
+      from_fd, from, to_fd, to, {.follow = (flags & AT_SYMLINK_FOLLOW) != 0, .must_be_there = true},
       [=](int source_fd, const char* source, int target_fd, const char* target) {
         return IMSS_REAL(linkat)(source_fd, source, target_fd, target, flags);
       },
@@ -94,6 +94,15 @@ bool text_of_number(const char* path, std::string* text) {
 ssize_t read_link(int fd, const char* path, char* buffer, std::size_t room) {
   std::string text;
   if (text_of_number(path, &text)) return copy_text(text, buffer, room);
+  if (path != nullptr && *path == '\0' && is_ours(fd)) {
+    // Of a symbolic link that was opened with O_PATH.
+    if (const Use used = use(fd)) {
+      Inside inside;
+      const auto target = inside.paths().read_symlink(used->spot());
+      if (!target.ok()) return inside.fail(target.code() == Code::kInvalidArgument ? ENOENT : target.status().error_number());
+      return copy_text(*target, buffer, room);
+    }
+  }
   return by_path(
       fd, path, false, [=](int at, const char* where) { return IMSS_REAL(readlinkat)(at, where, buffer, room); },
       [=](const posix::Spot& spot) -> ssize_t {

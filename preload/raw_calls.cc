@@ -1,5 +1,4 @@
 // What comes by syscall(2), descriptors that are passed through sockets, and reads and writes in the background.
-#include <aio.h>
 #include <dirent.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
@@ -185,31 +184,6 @@ IMSS_INTERCEPT ssize_t recvmsg(int fd, msghdr* message, int flags) {
   const ssize_t received = IMSS_REAL(recvmsg)(fd, message, flags);
   if (received >= 0) after_passing(message);
   return received;
-}
-
-// The C library's threads for these would read and write the memory file. Programs do it by themselves when told so.
-#define IMSS_REFUSE_BACKGROUND(name, block)            \
-  IMSS_INTERCEPT int name(block* request) noexcept {   \
-    if (!is_ours(request->aio_fildes)) {               \
-      return IMSS_REAL(name)(request);                 \
-    }                                                  \
-    errno = ENOSYS;                                    \
-    return -1;                                         \
-  }
-IMSS_REFUSE_BACKGROUND(aio_read, aiocb)
-IMSS_REFUSE_BACKGROUND(aio_read64, aiocb64)
-IMSS_REFUSE_BACKGROUND(aio_write, aiocb)
-IMSS_REFUSE_BACKGROUND(aio_write64, aiocb64)
-IMSS_INTERCEPT int lio_listio64(int mode, aiocb64* const requests[], int count, sigevent* event) noexcept {
-  for (int i = 0; i < count; ++i) {
-    if (requests[i] == nullptr || requests[i]->aio_lio_opcode == LIO_NOP || !is_ours(requests[i]->aio_fildes)) continue;
-    errno = ENOSYS;
-    return -1;
-  }
-  return IMSS_REAL(lio_listio64)(mode, requests, count, event);
-}
-IMSS_INTERCEPT int lio_listio(int mode, aiocb* const requests[], int count, sigevent* event) noexcept {
-  return lio_listio64(mode, reinterpret_cast<aiocb64* const*>(requests), count, event);  // the same structure
 }
 
 IMSS_INTERCEPT int inotify_add_watch(int fd, const char* path, std::uint32_t mask) noexcept {

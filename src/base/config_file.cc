@@ -47,13 +47,6 @@ std::size_t line_of(std::string_view text, std::string_view name) {
   return found;
 }
 
-std::string_view unquote(std::string_view value) {
-  value = trim(value);
-  if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
-    return value.substr(1, value.size() - 2);
-  return value;
-}
-
 Result<KeyFile> load(std::string_view text, std::string_view file_name) {
   const std::string whole = concat(has_header(text) ? "" : kImplicitHeader, text);
   KeyFile file(g_key_file_new());

@@ -5,12 +5,6 @@
 namespace imss {
 namespace {
 
-std::string_view unquote(std::string_view value) {
-  value = trim(value);
-  if (value.size() >= 2 && value.front() == '"' && value.back() == '"') return value.substr(1, value.size() - 2);
-  return value;
-}
-
 // A line that is no comment: a group's header, or a pair.
 Status take_line(std::string_view line, std::size_t number, std::string_view file_name, std::vector<ConfigPair>* pairs) {
   if (line.front() == '[') {

@@ -40,4 +40,11 @@ inline std::string quoted(std::string_view text) {
   return concat("'", text.substr(0, kShown), text.size() > kShown ? "..." : "", "'");
 }
 
+// Without blanks around it, and then without a pair of double quotes.
+inline std::string_view unquote(std::string_view text) {
+  text = trim(text);
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') return text.substr(1, text.size() - 2);
+  return text;
+}
+
 }  // namespace imss

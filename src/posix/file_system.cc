@@ -89,6 +89,12 @@ Result<std::shared_ptr<store::DataService>> FileSystem::home_in(const client::In
   return servers.stores[home];
 }
 
+FileSystem::HeldDirectory FileSystem::hold(const EntryInfo& directory) {
+  remember(directory);
+  [[maybe_unused]] const auto seen = directory_status(directory.id);
+  return {this, [this, id = directory.id](const FileSystem*) { forget(id, 1); }};
+}
+
 // One that somebody still has open: as it was seen last, but empty and without a name.
 Result<struct stat> FileSystem::removed_directory_status(InodeNumber number) {
   const MutexLock lock(mutex_);

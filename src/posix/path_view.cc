@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 namespace imss::posix {
 
@@ -78,7 +79,10 @@ Result<PathView::Opened> PathView::open(const Caller& caller, const Spot& spot, 
     const int wanted = (access_mode != O_WRONLY ? R_OK : 0) | (writes ? W_OK : 0);
     IMSS_RETURN_IF_ERROR(check(caller, spot, wanted));
   }
-  if (spot.is_directory()) return opened;
+  if (spot.is_directory()) {
+    opened.held = files_.hold(opened.entry);
+    return opened;
+  }
   if ((flags & O_DIRECTORY) != 0) return Code::kNotDirectory;
   if (path_only) return opened;
   auto file = files_.open_entry(*spot.entry, flags & ~O_APPEND);
@@ -94,6 +98,7 @@ Result<PathView::Opened> PathView::open(const Caller& caller, const Spot& spot, 
 Result<PathView::Opened> PathView::adopt(const std::string& instance, const EntryInfo& entry, int flags) {
   Opened opened;
   opened.entry = entry;
+  if (entry.type == NodeType::kDirectory) opened.held = files_.hold(entry);
   if (entry.type != NodeType::kDataset) return opened;
   IMSS_ASSIGN_OR_RETURN(const auto servers, session_.instance(instance));
   IMSS_ASSIGN_OR_RETURN(auto dataset, client::Session::peek(Uri{instance, entry.name}, {entry, 0, servers}));
@@ -149,6 +154,7 @@ Status PathView::unlink(const Caller& caller, const Spot& spot) {
 }
 
 Status PathView::remove_directory(const Caller& caller, const Spot& spot) {
+  if (spot.up) return Code::kNotEmpty;
   if (spot.name.empty()) return spot.directory == root() ? Code::kBusy : Code::kInvalidArgument;
   if (!spot.is_there()) return Code::kNotFound;
   if (!spot.is_directory()) return Code::kNotDirectory;
@@ -156,9 +162,25 @@ Status PathView::remove_directory(const Caller& caller, const Spot& spot) {
   return files_.remove_directory(spot.directory, spot.name);
 }
 
+// Whether a directory is another one or lies below it.
+Result<bool> PathView::lies_below(InodeNumber directory, InodeNumber above) {
+  while (directory != above && directory != root()) {
+    IMSS_ASSIGN_OR_RETURN(const metadata::DirectoryInfo info, session_.names().directory(directory));
+    directory = info.parent;
+  }
+  return directory == above;
+}
+
 Status PathView::rename(const Caller& caller, const Spot& from, const Spot& to, unsigned flags) {
-  if (from.name.empty() || to.name.empty()) return Code::kBusy;
+  const bool no_replace = (flags & RENAME_NOREPLACE) != 0;
+  if (from.name.empty()) return Code::kBusy;
+  if (to.name.empty()) return no_replace ? Code::kExists : Code::kBusy;
   if (!from.is_there()) return Code::kNotFound;
+  if (no_replace && to.is_there()) return Code::kExists;
+  if (to.is_directory() && (flags & RENAME_EXCHANGE) == 0) {
+    IMSS_ASSIGN_OR_RETURN(const bool holds_source, lies_below(from.directory, to.entry->id));
+    if (holds_source) return Code::kNotEmpty;
+  }
   if (to.names_directory && !from.is_directory()) return Code::kNotDirectory;
   IMSS_RETURN_IF_ERROR(check_removal(caller, from));
   if (to.is_there()) {

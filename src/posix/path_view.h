@@ -34,6 +34,7 @@ struct Spot {
   std::string name = {};                         // empty: `directory` itself, after ".", ".." or nothing
   std::optional<metadata::EntryInfo> entry = {};  // what has the name; none: nothing has, or `name` is empty
   bool names_directory = false;                  // the path ends in '/'
+  bool up = false;                               // the last part of the path is ".."
   // Of a path that leads out: by a link to an absolute path, or from the root upwards.
   std::string outside = {};                      // the rest, from "/" or from the instance's root ("../...")
 
@@ -62,6 +63,7 @@ class PathView {
   struct Opened {
     std::unique_ptr<OpenFile> file;  // none for a directory and with O_PATH
     metadata::EntryInfo entry;       // `id` alone for a directory
+    FileSystem::HeldDirectory held;  // of a directory
   };
   // Flags as of open(2); O_APPEND and descriptors are the caller's. `mode` is less the umask.
   Result<Opened> open(const Caller& caller, const Spot& spot, int flags, std::uint32_t mode);
@@ -90,6 +92,7 @@ class PathView {
   Status check_directory(const Caller& caller, InodeNumber directory, int wanted);
   // Whether a name may be taken out of its directory, which has to do with the sticky bit.
   Status check_removal(const Caller& caller, const Spot& spot);
+  Result<bool> lies_below(InodeNumber directory, InodeNumber above);
   Status check_new(const Caller& caller, const Spot& spot);
   Owner owner_of(const Caller& caller) const { return {caller.uid, caller.gid}; }
 

@@ -62,6 +62,7 @@ Status PathView::take_name(const Caller& caller, Walk* walk) {
   const std::size_t next = std::min(walk->left.find_first_not_of('/', length), walk->left.size());
   const bool last = next == walk->left.size();
   spot.names_directory = last && next != length;
+  spot.up = last && name == "..";
   IMSS_RETURN_IF_ERROR(check_directory(caller, spot.directory, X_OK));
   if (name == "." || name == "..") {
     walk->left.remove_prefix(next);

@@ -28,5 +28,8 @@ if [ -c /dev/fuse ]; then
   for seed in $(seq 1 20); do compare fuse "$seed" env; done
   expect 0 umount mount
 fi
+for seed in $(seq 1 12); do
+  compare interception "$seed" env "IMSS_MOUNT_POINT=$work/mount" IMSS_URI=imss://same "LD_PRELOAD=$build/lib/libimss_posix.so"
+done
 expect 0 "$bin/umount.imss" -u imss://same
 finish
