@@ -144,6 +144,39 @@ bool is_answered_by_path(long number, const Arguments& arguments, long* answer) 
       *answer = -1;
       return true;
     }
+    case SYS_linkat:
+      *answer = ::linkat(fd, pointer<char>(a[1]), static_cast<int>(a[2]), pointer<char>(a[3]), static_cast<int>(a[4]));
+      return true;
+    case SYS_symlinkat: *answer = ::symlinkat(pointer<char>(a[0]), static_cast<int>(a[1]), pointer<char>(a[2])); return true;
+    case SYS_fchmodat: *answer = ::fchmodat(fd, pointer<char>(a[1]), static_cast<mode_t>(a[2]), 0); return true;
+    case SYS_utimensat:
+      *answer = ::utimensat(fd, pointer<char>(a[1]), pointer<timespec>(a[2]), static_cast<int>(a[3]));
+      return true;
+    default: return false;
+  }
+}
+
+// The calls that newer processors no longer have.
+bool is_answered_by_old_path(long number, const Arguments& arguments, long* answer) {
+  const auto* const a = arguments.at;
+  const char* const path = pointer<char>(a[0]);
+  switch (number) {
+    case SYS_stat: *answer = ::stat(path, pointer<struct stat>(a[1])); return true;
+    case SYS_lstat: *answer = ::lstat(path, pointer<struct stat>(a[1])); return true;
+    case SYS_access: *answer = ::access(path, static_cast<int>(a[1])); return true;
+    case SYS_creat: *answer = ::creat(path, static_cast<mode_t>(a[1])); return true;
+    case SYS_truncate: *answer = ::truncate(path, a[1]); return true;
+    case SYS_mkdir: *answer = ::mkdir(path, static_cast<mode_t>(a[1])); return true;
+    case SYS_rmdir: *answer = ::rmdir(path); return true;
+    case SYS_unlink: *answer = ::unlink(path); return true;
+    case SYS_rename: *answer = ::rename(path, pointer<char>(a[1])); return true;
+    case SYS_link: *answer = ::link(path, pointer<char>(a[1])); return true;
+    case SYS_symlink: *answer = ::symlink(path, pointer<char>(a[1])); return true;
+    case SYS_readlink: *answer = ::readlink(path, pointer<char>(a[1]), static_cast<std::size_t>(a[2])); return true;
+    case SYS_chmod: *answer = ::chmod(path, static_cast<mode_t>(a[1])); return true;
+    case SYS_chown: *answer = ::chown(path, static_cast<uid_t>(a[1]), static_cast<gid_t>(a[2])); return true;
+    case SYS_lchown: *answer = ::lchown(path, static_cast<uid_t>(a[1]), static_cast<gid_t>(a[2])); return true;
+    case SYS_chdir: *answer = ::chdir(path); return true;
     default: return false;
   }
 }
@@ -161,7 +194,9 @@ IMSS_INTERCEPT long syscall(long number, ...) noexcept {
   for (long& argument : arguments.at) argument = va_arg(list, long);
   va_end(list);
   long answer = 0;
-  if (!in_store() && (is_answered(number, arguments, &answer) || is_answered_by_path(number, arguments, &answer))) return answer;
+  const bool answered = !in_store() && (is_answered(number, arguments, &answer) || is_answered_by_path(number, arguments, &answer) ||
+                                        is_answered_by_old_path(number, arguments, &answer));
+  if (answered) return answer;
   const auto* const a = arguments.at;
   return IMSS_REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
