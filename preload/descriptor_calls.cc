@@ -110,6 +110,16 @@ ssize_t copy_bytes(int out, int in, off64_t* offset, std::size_t bytes) {
   return static_cast<ssize_t>(total);
 }
 
+int allocate_ours(Description& description, int mode, off64_t offset, off64_t bytes) {
+  InStore guard;
+  if (description.kind == Kind::kPath) return guard.fail(EBADF);
+  if (offset < 0 || bytes <= 0) return guard.fail(EINVAL);
+  // A file does not get shorter by a hole; the kernel says so before it looks at the descriptor.
+  if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) == FALLOC_FL_PUNCH_HOLE) return guard.fail(EOPNOTSUPP);
+  if (description.kind == Kind::kDirectory) return guard.fail(EBADF);
+  return guard.done(description.file->allocate(mode, static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(bytes)));
+}
+
 int truncate_ours(Description& description, off64_t size) {
   InStore guard;
   if (description.kind == Kind::kPath) return guard.fail(EBADF);
@@ -302,11 +312,18 @@ IMSS_INTERCEPT int truncate64(const char* path, off64_t size) noexcept {
 IMSS_INTERCEPT int truncate(const char* path, off_t size) noexcept { return truncate64(path, size); }
 
 IMSS_INTERCEPT int fallocate64(int fd, int mode, off64_t offset, off64_t bytes) {
-  return is_ours(fd) ? refuse(EOPNOTSUPP) : IMSS_REAL(fallocate64)(fd, mode, offset, bytes);
+  if (is_ours(fd)) {
+    if (const Use used = use(fd)) return allocate_ours(*used, mode, offset, bytes);
+  }
+  return IMSS_REAL(fallocate64)(fd, mode, offset, bytes);
 }
 IMSS_INTERCEPT int fallocate(int fd, int mode, off_t offset, off_t bytes) { return fallocate64(fd, mode, offset, bytes); }
 IMSS_INTERCEPT int posix_fallocate64(int fd, off64_t offset, off64_t bytes) {
-  return is_ours(fd) ? EOPNOTSUPP : IMSS_REAL(posix_fallocate64)(fd, offset, bytes);
+  if (!is_ours(fd)) return IMSS_REAL(posix_fallocate64)(fd, offset, bytes);
+  const int before = errno;
+  const int error_number = fallocate64(fd, 0, offset, bytes) == 0 ? 0 : errno;
+  errno = before;
+  return error_number;
 }
 IMSS_INTERCEPT int posix_fallocate(int fd, off_t offset, off_t bytes) { return posix_fallocate64(fd, offset, bytes); }
 

@@ -30,7 +30,7 @@ struct Description {
   std::atomic<std::int64_t> offset{0};  // see position.cc
   std::atomic<int> lock_file{-1};       // see locks.h
   std::unique_ptr<posix::OpenFile> file;
-  posix::FileSystem::HeldDirectory held;
+  posix::FileSystem::Held held;
   metadata::EntryInfo entry;
   Description* next_free = nullptr;
 

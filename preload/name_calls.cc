@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -176,22 +175,6 @@ char* real_path_inside(const posix::Spot& spot, char* buffer) {
   return static_cast<char*>(std::memcpy(buffer, text->c_str(), text->size() + 1));
 }
 
-template <typename Real>
-auto without_attributes(const char* path, bool follow, Real real) {
-  return by_path(
-      AT_FDCWD, path, follow, [real](int, const char* where) { return real(where); },
-      [](const posix::Spot& spot) -> decltype(real(path)) {
-        errno = spot.is_there() ? EOPNOTSUPP : ENOENT;
-        return -1;
-      });
-}
-
-template <typename T>
-T no_attributes() {
-  errno = EOPNOTSUPP;
-  return -1;
-}
-
 }  // namespace
 }  // namespace imss::preload
 
@@ -293,42 +276,3 @@ IMSS_INTERCEPT char* __getcwd_chk(char* buffer, size_t bytes, size_t room) {
 }
 IMSS_INTERCEPT char* get_current_dir_name() noexcept { return getcwd(nullptr, 0); }
 IMSS_INTERCEPT char* getwd(char* buffer) noexcept { return getcwd(buffer, PATH_MAX); }
-
-// --- extended attributes, which this version does not keep ---
-IMSS_INTERCEPT ssize_t getxattr(const char* path, const char* name, void* value, size_t bytes) noexcept {
-  return without_attributes(path, true, [=](const char* where) { return IMSS_REAL(getxattr)(where, name, value, bytes); });
-}
-IMSS_INTERCEPT ssize_t lgetxattr(const char* path, const char* name, void* value, size_t bytes) noexcept {
-  return without_attributes(path, false, [=](const char* where) { return IMSS_REAL(lgetxattr)(where, name, value, bytes); });
-}
-IMSS_INTERCEPT ssize_t fgetxattr(int fd, const char* name, void* value, size_t bytes) noexcept {
-  return is_ours(fd) ? no_attributes<ssize_t>() : IMSS_REAL(fgetxattr)(fd, name, value, bytes);
-}
-IMSS_INTERCEPT ssize_t listxattr(const char* path, char* list, size_t bytes) noexcept {
-  return without_attributes(path, true, [=](const char* where) { return IMSS_REAL(listxattr)(where, list, bytes); });
-}
-IMSS_INTERCEPT ssize_t llistxattr(const char* path, char* list, size_t bytes) noexcept {
-  return without_attributes(path, false, [=](const char* where) { return IMSS_REAL(llistxattr)(where, list, bytes); });
-}
-IMSS_INTERCEPT ssize_t flistxattr(int fd, char* list, size_t bytes) noexcept {
-  return is_ours(fd) ? no_attributes<ssize_t>() : IMSS_REAL(flistxattr)(fd, list, bytes);
-}
-IMSS_INTERCEPT int setxattr(const char* path, const char* name, const void* value, size_t bytes, int flags) noexcept {
-  return without_attributes(path, true, [=](const char* where) { return IMSS_REAL(setxattr)(where, name, value, bytes, flags); });
-}
-IMSS_INTERCEPT int lsetxattr(const char* path, const char* name, const void* value, size_t bytes, int flags) noexcept {
-  return without_attributes(path, false,
-                            [=](const char* where) { return IMSS_REAL(lsetxattr)(where, name, value, bytes, flags); });
-}
-IMSS_INTERCEPT int fsetxattr(int fd, const char* name, const void* value, size_t bytes, int flags) noexcept {
-  return is_ours(fd) ? no_attributes<int>() : IMSS_REAL(fsetxattr)(fd, name, value, bytes, flags);
-}
-IMSS_INTERCEPT int removexattr(const char* path, const char* name) noexcept {
-  return without_attributes(path, true, [=](const char* where) { return IMSS_REAL(removexattr)(where, name); });
-}
-IMSS_INTERCEPT int lremovexattr(const char* path, const char* name) noexcept {
-  return without_attributes(path, false, [=](const char* where) { return IMSS_REAL(lremovexattr)(where, name); });
-}
-IMSS_INTERCEPT int fremovexattr(int fd, const char* name) noexcept {
-  return is_ours(fd) ? no_attributes<int>() : IMSS_REAL(fremovexattr)(fd, name);
-}

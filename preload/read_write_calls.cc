@@ -143,15 +143,17 @@ std::int64_t seek_ours(int fd, Description& description, std::int64_t offset, in
   if (whence == SEEK_CUR) {
     base = position(fd, description);
     if (offset == 0) return base;
-  } else if (whence == SEEK_END || whence == SEEK_DATA || whence == SEEK_HOLE) {
+  } else if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+    if (description.kind == Kind::kDirectory) return guard.fail(EINVAL);
+    if (offset < 0) return guard.fail(ENXIO);
+    const auto found = description.file->seek(static_cast<std::uint64_t>(offset), whence);
+    if (!found.ok()) return guard.fail(found.status().error_number());
+    base = static_cast<std::int64_t>(*found);
+    offset = 0;
+  } else if (whence == SEEK_END) {
     struct stat status = {};
     if (status_of_ours(description, &status) != 0) return guard.keep_errno(-1);
     base = description.kind == Kind::kDirectory ? 0 : status.st_size;
-    if (whence != SEEK_END) {  // all is data as far as this version knows, and the end is a hole
-      if (offset < 0 || offset >= base) return guard.fail(ENXIO);
-      if (whence == SEEK_DATA) base = 0;
-      else offset = 0;
-    }
   } else if (whence != SEEK_SET) {
     return guard.fail(EINVAL);
   }

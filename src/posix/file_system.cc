@@ -89,10 +89,10 @@ Result<std::shared_ptr<store::DataService>> FileSystem::home_in(const client::In
   return servers.stores[home];
 }
 
-FileSystem::HeldDirectory FileSystem::hold(const EntryInfo& directory) {
-  remember(directory);
-  [[maybe_unused]] const auto seen = directory_status(directory.id);
-  return {this, [this, id = directory.id](const FileSystem*) { forget(id, 1); }};
+FileSystem::Held FileSystem::hold(const EntryInfo& entry) {
+  remember(entry);
+  if (entry.type == NodeType::kDirectory) [[maybe_unused]] const auto seen = directory_status(entry.id);
+  return {this, [this, id = entry.id](const FileSystem*) { forget(id, 1); }};
 }
 
 // One that somebody still has open: as it was seen last, but empty and without a name.

@@ -140,9 +140,9 @@ class FileSystem {
   Status list(InodeNumber directory, std::uint64_t offset, const std::function<bool(const Listed&)>& take);
   Result<struct statvfs> space();
 
-  // A directory that somebody has open: what it was like is known as long, also when it has been removed.
-  using HeldDirectory = std::shared_ptr<const FileSystem>;
-  HeldDirectory hold(const metadata::EntryInfo& directory);
+  // The inode's number is known as long; of a directory also what it was like, should it be removed.
+  using Held = std::shared_ptr<const FileSystem>;
+  Held hold(const metadata::EntryInfo& entry);
 
   // --- the same by entries, for who walks paths (path_view.h): nothing is remembered, nothing to be forgotten ---
   using EntryInfo = metadata::EntryInfo;

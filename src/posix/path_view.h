@@ -63,7 +63,7 @@ class PathView {
   struct Opened {
     std::unique_ptr<OpenFile> file;  // none for a directory and with O_PATH
     metadata::EntryInfo entry;       // `id` alone for a directory
-    FileSystem::HeldDirectory held;  // of a directory
+    FileSystem::Held held;  // of a directory
   };
   // Flags as of open(2); O_APPEND and descriptors are the caller's. `mode` is less the umask.
   Result<Opened> open(const Caller& caller, const Spot& spot, int flags, std::uint32_t mode);
@@ -83,6 +83,11 @@ class PathView {
   Status list(InodeNumber directory, std::uint64_t offset, const std::function<bool(const FileSystem::Listed&)>& take) {
     return files_.list(directory, offset, take);
   }
+  // Errors: as FileSystem's; EPERM, EACCES, and ENODATA for what is not the caller's to see.
+  Result<std::vector<std::uint8_t>> xattr(const Caller& caller, const Spot& spot, std::string_view name);
+  Result<std::vector<std::uint8_t>> list_xattrs(const Caller& caller, const Spot& spot);
+  Status set_xattr(const Caller& caller, const Spot& spot, std::string_view name, std::span<const std::byte> value, int flags);
+  Status remove_xattr(const Caller& caller, const Spot& spot, std::string_view name);
   Result<struct statvfs> space() { return files_.space(); }
 
  private:
@@ -94,6 +99,9 @@ class PathView {
   Status check_removal(const Caller& caller, const Spot& spot);
   Result<bool> lies_below(InodeNumber directory, InodeNumber above);
   Status check_new(const Caller& caller, const Spot& spot);
+  Status check_xattr(const Caller& caller, const Spot& spot, std::string_view name, bool writes);
+  // Its number is known as long.
+  FileSystem::Held hold(const Spot& spot);
   Owner owner_of(const Caller& caller) const { return {caller.uid, caller.gid}; }
 
   client::Session& session_;

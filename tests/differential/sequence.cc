@@ -1,6 +1,7 @@
 // A random sequence of file operations by several processes that take turns, and what each of them answered.
 //
-// usage: sequence DIR SEED STEPS [PROCESSES]
+// usage: sequence DIR SEED STEPS [PROCESSES [xattrs]]
+//        sequence --has-xattrs DIR     ends with 0 when user attributes can be set there
 //
 // The sequence depends on the seed only, so two runs in two file systems must print the same. Times are compared by what
 // they mean (which of them an operation changed), numbers of inodes and sizes of directories not at all.
@@ -31,6 +32,7 @@ constexpr std::size_t kLargestTransfer = 200'000;
 constexpr off_t kLargestOffset = 3'000'000;
 
 std::string printed;
+bool with_xattrs = false;
 
 __attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
   char line[512];
@@ -77,8 +79,12 @@ class Actor {
         &Actor::seek,      &Actor::truncate, &Actor::ftruncate, &Actor::dup,     &Actor::stat,     &Actor::stat,
         &Actor::fstat,     &Actor::unlink,   &Actor::mkdir,    &Actor::mkdir,    &Actor::rmdir,    &Actor::rename,
         &Actor::rename,    &Actor::link,     &Actor::symlink,  &Actor::readlink, &Actor::chmod,    &Actor::utimens,
-        &Actor::access,    &Actor::list,     &Actor::contents, &Actor::contents, &Actor::times,    &Actor::sync};
-    (this->*kOperations[random_() % std::size(kOperations)])();
+        &Actor::access,    &Actor::list,     &Actor::contents, &Actor::contents, &Actor::times,    &Actor::sync,
+        &Actor::allocate,  &Actor::allocate, &Actor::exchange, &Actor::set_xattr, &Actor::get_xattr, &Actor::list_xattrs,
+        &Actor::remove_xattr};
+    constexpr std::size_t kOfXattrs = 4;
+    const std::size_t count = std::size(kOperations) - (with_xattrs ? 0 : kOfXattrs);
+    (this->*kOperations[random_() % count])();
   }
 
  private:
@@ -232,6 +238,60 @@ class Actor {
     const unsigned flags = random_() % 5 == 0 ? RENAME_NOREPLACE : 0;
     say("rename %s to %s %u", from.c_str(), to.c_str(), flags);
     outcome(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
+  }
+  void exchange() {
+    const std::string from = name();
+    const std::string to = name();
+    say("exchange %s and %s", from.c_str(), to.c_str());
+    outcome(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE));
+  }
+  void allocate() {
+    static constexpr int kModes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
+    const int mode = kModes[random_() % std::size(kModes)];
+    const off_t place = offset() - 20;
+    const auto bytes = static_cast<off_t>(length());
+    say("fallocate %d %ld+%ld", mode, static_cast<long>(place), static_cast<long>(bytes));
+    outcome(::fallocate(descriptor(), mode, place, bytes));
+  }
+  const char* xattr_name() {
+    static const char* const kNames[] = {"user.a", "user.b", "user.longer.name", "strange.a", "user."};
+    return kNames[random_() % std::size(kNames)];
+  }
+  void set_xattr() {
+    const std::string path = name();
+    const char* const attribute = xattr_name();
+    const std::vector<char> value = content(random_() % 200);
+    static constexpr int kFlags[] = {0, XATTR_CREATE, XATTR_REPLACE};
+    const int flags = kFlags[random_() % 3];
+    say("setxattr %s %s %zu %d", path.c_str(), attribute, value.size(), flags);
+    outcome(::lsetxattr(path.c_str(), attribute, value.data(), value.size(), flags));
+  }
+  void get_xattr() {
+    const std::string path = name();
+    const char* const attribute = xattr_name();
+    std::array<char, 300> value;
+    const std::size_t room = random_() % 4 == 0 ? random_() % 100 : value.size();
+    const ssize_t got = ::getxattr(path.c_str(), attribute, value.data(), room);
+    say("getxattr %s %s %zu sum %x", path.c_str(), attribute, room,
+        got > 0 && room > 0 ? sum_of(value.data(), static_cast<std::size_t>(got)) : 0);
+    outcome(got);
+  }
+  void list_xattrs() {
+    const std::string path = name();
+    std::array<char, 1000> names;
+    const ssize_t got = ::llistxattr(path.c_str(), names.data(), names.size());
+    std::vector<std::string> sorted;
+    for (const char* next = names.data(); got > 0 && next < names.data() + got; next += std::strlen(next) + 1) sorted.emplace_back(next);
+    std::sort(sorted.begin(), sorted.end());
+    say("llistxattr %s", path.c_str());
+    for (const std::string& one : sorted) say(" %s", one.c_str());
+    outcome(got);
+  }
+  void remove_xattr() {
+    const std::string path = name();
+    const char* const attribute = xattr_name();
+    say("removexattr %s %s", path.c_str(), attribute);
+    outcome(::removexattr(path.c_str(), attribute));
   }
   void link() {
     const std::string from = name();
@@ -396,13 +456,15 @@ Worker start() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "--has-xattrs") == 0) return ::setxattr(argv[2], "user.probe", "", 0, 0) == 0 ? 0 : 1;
   if (argc < 4 || ::chdir(argv[1]) != 0) {
-    std::fprintf(stderr, "usage: sequence DIR SEED STEPS [PROCESSES]\n");
+    std::fprintf(stderr, "usage: sequence DIR SEED STEPS [PROCESSES [xattrs]]\n");
     return 2;
   }
   std::mt19937 random(static_cast<std::uint32_t>(std::atoi(argv[2])));
   const int steps = std::atoi(argv[3]);
   ::umask(022);
+  with_xattrs = argc > 5;
   std::vector<Worker> workers(static_cast<std::size_t>(argc > 4 ? std::atoi(argv[4]) : 3));
   for (Worker& worker : workers) worker = start();
   for (int i = 0; i < steps; ++i) {

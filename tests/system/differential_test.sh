@@ -10,14 +10,16 @@ end_mounts() {
 }
 trap end_mounts EXIT
 mount -t tmpfs tmpfs reference 2> /dev/null || mkdir -p reference
+options=(2500 3)
+"$bin/sequence" --has-xattrs reference && options+=(xattrs)
 expect 0 "$bin/mount.imss" -u imss://same -n 2 -S 512MiB
 # compare DOOR SEED WORD...: runs the sequence below `mount` by a command that begins with these words.
 compare() {
   local door=$1 seed=$2
   shift 2
   "$@" mkdir "mount/$seed" && mkdir "reference/$seed"
-  timeout 60 "$bin/sequence" "$work/reference/$seed" "$seed" 2500 > expected || fail "seed $seed ends with $? on tmpfs"
-  timeout 60 "$@" "$bin/sequence" "$work/mount/$seed" "$seed" 2500 > found || fail "seed $seed ends with $? through $door"
+  timeout 60 "$bin/sequence" "$work/reference/$seed" "$seed" "${options[@]}" > expected || fail "seed $seed ends with $? on tmpfs"
+  timeout 60 "$@" "$bin/sequence" "$work/mount/$seed" "$seed" "${options[@]}" > found || fail "seed $seed ends with $? through $door"
   [ "$(wc -l < expected)" -gt 2000 ] || fail "seed $seed does too little"
   cmp -s expected found || fail "seed $seed differs through $door: $(diff expected found | head -n 4)"
   "$@" rm -rf "mount/$seed"
