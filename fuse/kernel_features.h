@@ -26,7 +26,8 @@ class KernelFeatures {
   static ssize_t read(int fd, void* buffer, size_t bytes, void* door);
   static ssize_t write(int fd, iovec* parts, int count, void* door);
 
-  // The INIT request is the first thing that is read, and its answer the first that is written, by one thread.
+  // The INIT request is the first thing that is read, and its answer the first that is written, by one thread: so
+  // `maps_offered_` needs no order, and others only ever see `agreed_` later than they could.
   std::atomic<bool> agreed_{false};
   bool maps_offered_ = false;
 };

@@ -11,7 +11,8 @@
 
 namespace imss {
 
-// How many lines one place may log: a burst, then one now and then. Concurrent.
+// How many lines one place may log: a burst, then one now and then. Concurrent; relaxed order is enough, as each of the two
+// numbers stands alone and publishes nothing else.
 class LogLimit {
  public:
   static constexpr std::int64_t kBurst = 20;
